@@ -1,0 +1,217 @@
+"""The eyes: pictures uint8 (batch, 3, 224, 224) -> what is where, float32 (batch, positions, channels).
+
+EfficientNet-Lite0 (Tan and Le 2019, arXiv:1905.11946; the Lite variants leave out squeeze-excitation and
+use ReLU6, made for CPUs) by default, other torchvision networks by name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torchvision
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.models.feature_extraction import create_feature_extractor
+
+LITE0 = "efficientnet_lite0"
+
+# kernel, stride of the first block, expansion, channels out, blocks
+_LITE0_STAGES = (
+    (3, 1, 1, 16, 1),
+    (3, 2, 6, 24, 2),
+    (5, 2, 6, 40, 2),
+    (3, 2, 6, 80, 3),
+    (5, 1, 6, 112, 3),
+    (5, 2, 6, 192, 4),
+    (3, 1, 6, 320, 1),
+)
+
+# The layer of other torchvision networks whose output is the grid that a decoder looks at.
+_TORCHVISION_GRIDS = {
+    "resnet18": "layer4",
+    "resnet50": "layer4",
+    "resnet101": "layer4",
+    "mobilenet_v3_large": "features",
+    "efficientnet_b0": "features",
+    "convnext_tiny": "features",
+}
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """Which network looks, and how its input is scaled; stored with the weights.
+
+    Attributes:
+        name: "efficientnet_lite0", or one of torchvision's ("resnet50", "mobilenet_v3_large", ...).
+        mean, scale: a value v of 0 to 255 enters as (v - mean) / scale, a channel each.
+    """
+
+    name: str = LITE0
+    mean: tuple[float, float, float] = (127.0, 127.0, 127.0)
+    scale: tuple[float, float, float] = (128.0, 128.0, 128.0)
+
+
+# What torchvision's own weights expect: ImageNet's mean and deviation.
+TORCHVISION_MEAN = (123.675, 116.28, 103.53)
+TORCHVISION_SCALE = (58.395, 57.12, 57.375)
+
+
+class Encoder(nn.Module):
+    """A convolutional network up to its last grid, with its pre-processing.
+
+    Attributes:
+        channels: features at each position.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.register_buffer("mean", torch.tensor(config.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("scale", torch.tensor(config.scale).view(1, 3, 1, 1), persistent=False)
+        self.network = grid_network(config.name)
+        with torch.no_grad():
+            self.channels = int(self.network.eval()(torch.zeros(1, 3, 64, 64)).shape[1])
+        self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Look at pictures: uint8 or float (batch, 3, 224, 224), 0 to 255 -> (batch, 49, channels)."""
+        return self.network(self.prepare(pictures)).flatten(2).transpose(1, 2)
+
+    def prepare(self, pictures: Tensor) -> Tensor:
+        """Scale pictures and lay them out so that CPUs are four times as fast: channels last."""
+        scaled = (pictures.to(self.mean.dtype) - self.mean) / self.scale
+        return scaled.contiguous(memory_format=torch.channels_last)
+
+    def freeze(self, blocks: int) -> None:
+        """Let the stem and the first `blocks` blocks of EfficientNet-Lite0 stand still in training."""
+        if isinstance(self.network, EfficientNetLite0):
+            self.network.stem.requires_grad_(False)
+            self.network.blocks[:blocks].requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Encoder:
+        """As `nn.Module.train`, but batch normalisation keeps ImageNet's statistics.
+
+        Batches of a few dozen photographs would give worse ones.
+        """
+        super().train(mode)
+        for module in self.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.eval()
+        return self
+
+
+def grid_network(name: str, torchvision_weights: bool = False) -> nn.Module:
+    """A network that maps (batch, 3, height, width) to its last grid (batch, channels, h, w).
+
+    Args:
+        name: "efficientnet_lite0" or one of torchvision's networks; weights are random.
+        torchvision_weights: load torchvision's own ImageNet weights, which needs the network.
+
+    Raises:
+        ValueError: for an unknown name.
+    """
+    if name == LITE0:
+        return EfficientNetLite0()
+    if name not in _TORCHVISION_GRIDS:
+        raise ValueError(f"no encoder {name!r}; there are {LITE0}, {', '.join(_TORCHVISION_GRIDS)}")
+    whole = torchvision.models.get_model(name, weights="DEFAULT" if torchvision_weights else None)
+    extractor = create_feature_extractor(whole, {_TORCHVISION_GRIDS[name]: "grid"})
+    return nn.Sequential(OrderedDict(extractor=extractor, grid=_Pick("grid")))
+
+
+class _Pick(nn.Module):
+    """Takes one entry out of a dictionary of tensors."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    def forward(self, outputs: dict[str, Tensor]) -> Tensor:
+        """Return the entry."""
+        return outputs[self.name]
+
+
+class EfficientNetLite0(nn.Module):
+    """EfficientNet-Lite0 without its classifier: (batch, 3, 224, 224) -> (batch, 1280, 7, 7)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = _Unit(3, 32, 3, stride=2)
+        blocks = []
+        channels = 32
+        for kernel, first_stride, expansion, out, times in _LITE0_STAGES:
+            for number in range(times):
+                stride = first_stride if number == 0 else 1
+                blocks.append(_InvertedResidual(channels, out, kernel, stride, expansion))
+                channels = out
+        self.blocks = nn.Sequential(*blocks)
+        self.head = _Unit(channels, 1280, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scaled pictures (batch, 3, height, width) -> the last grid (batch, 1280, h, w)."""
+        return self.head(self.blocks(self.stem(x)))
+
+
+class _InvertedResidual(nn.Module):
+    """Widen, look around channel by channel, narrow again (Sandler et al. 2018, arXiv:1801.04381)."""
+
+    def __init__(self, channels: int, out: int, kernel: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        wide = channels * expansion
+        if expansion != 1:
+            self.expand = _Unit(channels, wide, 1)
+        self.widens = expansion != 1
+        self.depthwise = _Unit(wide, wide, kernel, stride, groups=wide)
+        self.project = _Unit(wide, out, 1, activation=False)
+        self.adds = stride == 1 and channels == out
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, channels, height, width) -> (batch, out, height / stride, width / stride)."""
+        y = self.expand(x) if self.widens else x
+        y = self.project(self.depthwise(y))
+        return x + y if self.adds else y
+
+
+class _Unit(nn.Module):
+    """Convolution with TensorFlow's "same" padding, batch normalisation, ReLU6 where wanted."""
+
+    def __init__(
+        self, channels: int, out: int, kernel: int, stride: int = 1, groups: int = 1, activation: bool = True
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, out, kernel, stride, groups=groups, bias=False)
+        self.norm = nn.BatchNorm2d(out, eps=1e-3)
+        self.activation = activation
+        # With stride 1 the padding is the same on both sides, and the convolution does it itself.
+        if stride == 1:
+            self.conv.padding = (kernel // 2, kernel // 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, channels, height, width) -> (batch, out, ceil(height / stride), ...)."""
+        if self.conv.stride[0] > 1:
+            x = F.pad(x, (*_same(x.shape[-1], self.conv), *_same(x.shape[-2], self.conv)))
+        x = self.norm(self.conv(x))
+        return F.relu6(x) if self.activation else x
+
+
+def _same(size: int, conv: nn.Conv2d) -> tuple[int, int]:
+    """TensorFlow's padding before and after: the smaller half comes first."""
+    kernel, stride = conv.kernel_size[0], conv.stride[0]
+    total = max((math.ceil(size / stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2
+
+
+def load_imagenet(encoder: Encoder, path: Path) -> None:
+    """Start EfficientNet-Lite0 from ImageNet weights: a safetensors file, classifier ignored."""
+    weights = {name: value.float() for name, value in load_file(path).items()}
+    encoder.network.load_state_dict(
+        {name: value for name, value in weights.items() if not name.startswith("classifier")}, strict=False
+    )

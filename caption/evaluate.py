@@ -1,0 +1,111 @@
+"""Measuring a captioner: photographs with what people said of them -> BLEU, ROUGE-L and CIDEr."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from caption.data import read_photographs
+from caption.text import tokenize
+
+if TYPE_CHECKING:
+    from caption.captioner import Captioner, DescribeOptions
+
+
+@dataclass(frozen=True)
+class CaptionScores:
+    """How captions compare with what people said, all in percent (CIDEr's scale has no upper end).
+
+    Attributes:
+        bleu1, bleu2, bleu3, bleu4: shared n-grams (Papineni et al. 2002).
+        rouge_l: longest common subsequence (Lin 2004).
+        cider: agreement weighed by how telling the words are (Vedantam et al. 2015, arXiv:1411.5726).
+    """
+
+    bleu1: float
+    bleu2: float
+    bleu3: float
+    bleu4: float
+    rouge_l: float
+    cider: float
+
+
+@dataclass(frozen=True)
+class CaptionReport(CaptionScores):
+    """Scores of a captioner on a manifest, with how they came about.
+
+    Attributes:
+        images: how many photographs.
+        seconds: how long reading and describing them took.
+        model: the model's name.
+        decoding: how captions were searched.
+    """
+
+    images: int
+    seconds: float
+    model: str
+    decoding: str
+
+
+def score_captions(references: Sequence[Sequence[str]], captions: Sequence[str]) -> CaptionScores:
+    """Score one caption a photograph against its references with pycocoevalcap."""
+    from pycocoevalcap.bleu.bleu import Bleu
+    from pycocoevalcap.cider.cider import Cider
+    from pycocoevalcap.rouge.rouge import Rouge
+
+    truth = {
+        number: [" ".join(tokenize(one)) for one in several] for number, several in enumerate(references)
+    }
+    said = {number: [" ".join(tokenize(caption))] for number, caption in enumerate(captions)}
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints its counts
+        bleu, _ = Bleu(4).compute_score(truth, said, verbose=0)
+        rouge, _ = Rouge().compute_score(truth, said)
+        cider, _ = Cider().compute_score(truth, said)
+    bleu1, bleu2, bleu3, bleu4 = (100.0 * float(value) for value in bleu)
+    return CaptionScores(bleu1, bleu2, bleu3, bleu4, 100.0 * float(rouge), 100.0 * float(cider))
+
+
+def evaluate(
+    captioner: Captioner,
+    manifest: Path,
+    options: DescribeOptions | None = None,
+    batch_size: int = 32,
+    progress: Callable[[int], None] | None = None,
+) -> CaptionReport:
+    """Describe every photograph of a manifest (`path`, `caption`) and score the captions.
+
+    Args:
+        captioner: what is measured.
+        manifest: TSV with a header, one row a reference, paths relative to it.
+        options: how to search; None for the defaults.
+        batch_size: photographs that the network sees at once.
+        progress: called with the number of photographs done since the last call.
+
+    Raises:
+        InputError: if the manifest or a photograph cannot be read.
+    """
+    from caption.captioner import DescribeOptions
+
+    options = options or DescribeOptions()
+    started = time.perf_counter()
+    photographs = read_photographs(manifest)
+    captions: list[str] = []
+    for start in range(0, len(photographs), batch_size):
+        batch = photographs[start : start + batch_size]
+        described = captioner.describe_batch([photograph.path for photograph in batch], options)
+        captions += [caption.text for caption in described]
+        if progress is not None:
+            progress(len(batch))
+    scores = score_captions([photograph.captions for photograph in photographs], captions)
+    return CaptionReport(
+        **vars(scores),
+        images=len(photographs),
+        seconds=time.perf_counter() - started,
+        model=captioner.name,
+        decoding=str(options),
+    )

@@ -1,0 +1,215 @@
+"""The captioner's network: pictures -> a grid of features -> one word a step.
+
+A GRU speaks (Vinyals et al. 2015, arXiv:1411.4555), and before each word additive attention weighs the
+grid's positions (Bahdanau et al. 2015, arXiv:1409.0473; Xu et al. 2015, arXiv:1502.03044).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from caption.encoder import Encoder, EncoderConfig
+from caption.text import END, START, UNKNOWN
+from common.recurrent import RecurrentConfig, RecurrentStack, State
+
+
+@dataclass(frozen=True)
+class CaptionConfig:
+    """A captioner's shape, stored as JSON beside its weights.
+
+    Attributes:
+        words: word of each symbol; see `caption.text.Vocabulary`.
+        encoder: which network looks.
+        attention: weigh the grid's positions anew for each word; without it the GRU starts from the
+            picture's mean features and never looks again.
+        hidden_size: units of the GRU.
+        embedding_size: of a word's vector, which serves as input and, transposed, as output.
+        attention_size: of the space in which a position and the GRU's state are compared.
+        context_size: of what a position gives to the GRU.
+        dropout: of word vectors and outputs, in training.
+    """
+
+    words: tuple[str, ...]
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    attention: bool = True
+    hidden_size: int = 512
+    embedding_size: int = 256
+    attention_size: int = 256
+    context_size: int = 512
+    dropout: float = 0.4
+
+
+class Scene(NamedTuple):
+    """A batch of pictures, ready to be spoken about.
+
+    Attributes:
+        keys: (pictures, positions, attention_size), what the state is compared with.
+        values: (pictures, positions, context_size), what a look brings.
+        first: (pictures, hidden_size), where the GRU starts.
+    """
+
+    keys: Tensor
+    values: Tensor
+    first: Tensor
+
+
+class Speech(NamedTuple):
+    """Where captions stand between two words.
+
+    Attributes:
+        scene: the pictures; shared by all captions.
+        picture: (captions,) which picture each caption is about.
+        state: of the GRU.
+        attention: (captions, positions) where the last step looked.
+    """
+
+    scene: Scene
+    picture: Tensor
+    state: State
+    attention: Tensor
+
+
+class Decoder(nn.Module):
+    """Grid features -> words, one step at a time.
+
+    Args:
+        config: the captioner's shape.
+        channels: features at each position of the grid.
+    """
+
+    def __init__(self, config: CaptionConfig, channels: int) -> None:
+        super().__init__()
+        self.config = config
+        self.norm = nn.LayerNorm(channels)
+        self.to_first = nn.Linear(channels, config.hidden_size)
+        self.to_value = nn.Linear(channels, config.context_size)
+        if config.attention:
+            self.to_key = nn.Linear(channels, config.attention_size)
+            self.to_query = nn.Linear(config.hidden_size, config.attention_size)
+            self.to_weight = nn.Linear(config.attention_size, 1, bias=False)
+        self.embedding = nn.Embedding(len(config.words), config.embedding_size)
+        nn.init.normal_(self.embedding.weight, std=config.embedding_size**-0.5)
+        self.recurrent = RecurrentStack(
+            RecurrentConfig(config.embedding_size + config.context_size, config.hidden_size, "gru")
+        )
+        self.to_output = nn.Linear(config.hidden_size + config.context_size, config.embedding_size)
+        self.output_bias = nn.Parameter(torch.zeros(len(config.words)))
+        self.dropout = nn.Dropout(config.dropout)
+
+    def look(self, grid: Tensor) -> Scene:
+        """Work out once what all captions of a picture share: (pictures, positions, channels)."""
+        grid = self.norm(grid)
+        first = torch.tanh(self.to_first(grid.mean(dim=1)))
+        values = self.to_value(grid)
+        keys = self.to_key(grid) if self.config.attention else values[..., :0]
+        return Scene(keys, values, first)
+
+    def begin(self, scene: Scene, captions: int = 1) -> Speech:
+        """The state before the first word of `captions` captions a picture, one picture after another."""
+        picture = torch.arange(len(scene.first), device=scene.first.device).repeat_interleave(captions)
+        uniform = scene.values.new_full((len(picture), scene.values.shape[1]), 1.0 / scene.values.shape[1])
+        return Speech(scene, picture, (scene.first[picture].unsqueeze(0),), uniform)
+
+    def step(self, symbols: Tensor, speech: Speech) -> tuple[Tensor, Speech]:
+        """Say one word more: symbols (captions,) -> log-probabilities (captions, words), and the state.
+
+        The unknown word and the start symbol cannot follow.
+        """
+        logits, speech = self._logits(self.embedding(symbols), speech)
+        forbidden = logits.new_zeros(logits.shape[-1])
+        forbidden[[START, UNKNOWN]] = -torch.inf
+        return (logits + forbidden).float().log_softmax(dim=-1), speech
+
+    def forward(self, scene: Scene, symbols: Tensor) -> Tensor:
+        """Teacher forcing: the scores of every next word, given the true words before it.
+
+        Args:
+            scene: of the pictures.
+            symbols: (captions, steps), start symbol first; the captions of a picture in a row, equally
+                many a picture.
+
+        Returns:
+            Logits (captions, steps, words).
+        """
+        speech = self.begin(scene, len(symbols) // len(scene.first))
+        # What a caption compares and sees at each step is picked once, not at every step.
+        picked = Scene(scene.keys[speech.picture], scene.values[speech.picture], scene.first)
+        speech = speech._replace(scene=picked, picture=torch.arange(len(symbols), device=symbols.device))
+        words = self.dropout(self.embedding(symbols))
+        outputs = []
+        for position in range(symbols.shape[1]):
+            output, speech = self._output(words[:, position], speech, picked.keys, picked.values)
+            outputs.append(output)
+        return self._score(torch.stack(outputs, dim=1))
+
+    @staticmethod
+    def reorder(speech: Speech, indices: Tensor) -> Speech:
+        """The state of new captions, where caption i goes on from caption `indices[i]`."""
+        return Speech(
+            speech.scene,
+            speech.picture[indices],
+            RecurrentStack.reorder(speech.state, indices),
+            speech.attention[indices],
+        )
+
+    def _logits(self, words: Tensor, speech: Speech) -> tuple[Tensor, Speech]:
+        """Word vectors (captions, embedding_size) -> logits (captions, words), and the state."""
+        keys, values = speech.scene.keys[speech.picture], speech.scene.values[speech.picture]
+        output, speech = self._output(words, speech, keys, values)
+        return self._score(output), speech
+
+    def _output(self, words: Tensor, speech: Speech, keys: Tensor, values: Tensor) -> tuple[Tensor, Speech]:
+        """One step up to what the words are compared with: (captions, embedding_size), and the state."""
+        if self.config.attention:
+            query = self.to_query(speech.state[0][-1]).unsqueeze(1)
+            energies = self.to_weight(torch.tanh(keys + query)).squeeze(-1)  # (captions, positions)
+            attention = energies.softmax(dim=-1)
+        else:
+            attention = speech.attention
+        context = torch.bmm(attention.unsqueeze(1), values).squeeze(1)
+        hidden, state = self.recurrent.step(torch.cat([words, context], dim=-1), speech.state)
+        output = torch.tanh(self.to_output(self.dropout(torch.cat([hidden, context], dim=-1))))
+        return output, Speech(speech.scene, speech.picture, state, attention)
+
+    def _score(self, output: Tensor) -> Tensor:
+        """(..., embedding_size) -> logits (..., words): how well each word's vector fits."""
+        return F.linear(self.dropout(output), self.embedding.weight * _SHARPNESS, self.output_bias)
+
+
+# Embeddings start small, so that they suit the GRU; as outputs they need a larger scale.
+_SHARPNESS = 4.0
+
+
+class CaptionNetwork(nn.Module):
+    """Encoder and decoder together."""
+
+    def __init__(self, config: CaptionConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config.encoder)
+        self.decoder = Decoder(config, self.encoder.channels)
+
+    def look(self, pictures: Tensor) -> Scene:
+        """uint8 (pictures, 3, 224, 224) -> what captions are made from."""
+        return self.decoder.look(self.encoder(pictures))
+
+
+def caption_loss(logits: Tensor, targets: Tensor, lengths: Tensor, smoothing: float = 0.1) -> Tensor:
+    """Cross-entropy with label smoothing, averaged over words, in nats.
+
+    Args:
+        logits: (captions, steps, words).
+        targets: (captions, steps) the next word at each step, the end symbol last.
+        lengths: (captions,) steps that count.
+        smoothing: share of the probability that is spread over all words (Szegedy et al. 2016).
+    """
+    mask = torch.arange(targets.shape[1], device=targets.device) < lengths.unsqueeze(1)
+    return F.cross_entropy(logits[mask].float(), targets[mask], label_smoothing=smoothing)
+
+
+__all__ = ["END", "CaptionConfig", "CaptionNetwork", "Decoder", "Scene", "Speech", "caption_loss"]

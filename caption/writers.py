@@ -1,0 +1,151 @@
+"""Captions on paper: as text, as JSON lines, as CSV; and a table that grows as photographs are described.
+
+Comes in: a photograph's path and its caption. Goes out: lines, on standard output or in a file that an
+interrupted run goes on with.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+from common.errors import InputError
+
+if TYPE_CHECKING:
+    from caption.captioner import Caption
+
+# One file a photograph, and one file for all photographs.
+FileFormat = Literal["txt"]
+TableFormat = Literal["jsonl", "csv"]
+FORMATS: tuple[str, ...] = (*get_args(FileFormat), *get_args(TableFormat))
+
+CSV_COLUMNS = ("path", "caption", "confidence")
+
+
+def as_text(caption: Caption) -> str:
+    """The caption on a line of its own."""
+    return f"{caption.text}\n"
+
+
+def as_named_text(path: str, caption: Caption) -> str:
+    """Path, tab, caption: what a list of several photographs needs."""
+    return f"{path}\t{caption.text}\n"
+
+
+def as_json(path: str, caption: Caption) -> str:
+    """One JSON object on a line: `path`, `caption`, `confidence` (0 to 1), `log_prob` (nats)."""
+    fields = {
+        "path": path,
+        "caption": caption.text,
+        "confidence": round(caption.confidence, 4),
+        "log_prob": round(caption.log_prob, 4),
+    }
+    line = json.dumps(fields, ensure_ascii=False)
+    # A file's name need not be UTF-8; escaped, it is at least JSON, and Python reads it back as it was.
+    return f"{line if _is_unicode(line) else json.dumps(fields)}\n"
+
+
+def as_csv(path: str, caption: Caption) -> str:
+    """One row of a table with the columns `CSV_COLUMNS`."""
+    return _csv_row(path, caption.text, f"{caption.confidence:.4f}")
+
+
+def header(format: TableFormat) -> str:
+    """What stands above a table's first row."""
+    return _csv_row(*CSV_COLUMNS) if format == "csv" else ""
+
+
+def as_row(format: TableFormat, path: str, caption: Caption) -> str:
+    """One row of a table."""
+    return as_csv(path, caption) if format == "csv" else as_json(path, caption)
+
+
+class CaptionTable:
+    """A file with one row a photograph, in which an interrupted run goes on.
+
+    A row is appended in one piece, and a last line that a killed process tore is dropped when the table
+    is opened again; so the file is always whole. It is made with its first row.
+
+    Args:
+        path: the file.
+        format: of its rows.
+        overwrite: begin again, with the first row.
+
+    Raises:
+        InputError: if the file is there and is no such table.
+    """
+
+    def __init__(self, path: Path, format: TableFormat, overwrite: bool = False) -> None:
+        self.path = path
+        self.format: TableFormat = format
+        self.paths: set[str] = set()
+        self._whole = 0  # bytes up to the end of the last whole row
+        if not overwrite:
+            self.paths, self._whole = _read_table(path, format)
+        self._started = False
+
+    def add(self, path: str, caption: Caption) -> None:
+        """Append a photograph's row.
+
+        Raises:
+            InputError: if the file cannot be written.
+        """
+        row = as_row(self.format, path, caption)
+        text = row if self._whole else header(self.format) + row
+        data = text.encode("utf-8", "surrogateescape")
+        try:
+            if not self._started:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self.path.touch()
+            with self.path.open("r+b") as file:
+                if not self._started and self.path.is_file():
+                    file.truncate(self._whole)
+                file.seek(self._whole)
+                file.write(data)
+        except OSError as error:
+            raise InputError(self.path, f"cannot be written: {error.strerror}") from error
+        self._started = True
+        self._whole += len(data)
+        self.paths.add(path)
+
+
+def _read_table(path: Path, format: TableFormat) -> tuple[set[str], int]:
+    """The photographs that a table holds, and its bytes up to the end of the last whole row."""
+    if not path.is_file():
+        return set(), 0
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise InputError(path, f"cannot be read: {error.strerror}") from error
+    whole = data.rfind(b"\n") + 1
+    # Somebody else's file must not be taken for a torn table, and cut.
+    opening = header(format).encode() if format == "csv" else b'{"path": '
+    try:
+        if data[: len(opening)] != opening[: len(data)]:
+            raise ValueError("begins otherwise")
+        text = data[:whole].decode("utf-8", "surrogateescape")
+        if format == "csv":
+            return {row["path"] for row in csv.DictReader(io.StringIO(text, newline=""))}, whole
+        return {json.loads(line)["path"] for line in text.split("\n") if line}, whole
+    except (ValueError, KeyError, TypeError, csv.Error):
+        reason = f"is there, and is not {format} with captions; choose another file, or --overwrite it"
+        raise InputError(path, reason) from None
+
+
+def _csv_row(*fields: str) -> str:
+    """Fields as a row that every spreadsheet reads."""
+    file = io.StringIO(newline="")
+    csv.writer(file, lineterminator="\n").writerow(fields)
+    return file.getvalue()
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether a text can be written as UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

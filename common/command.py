@@ -1,0 +1,211 @@
+"""What both commands share: options that mean the same, and how an error reaches a person.
+
+Comes in: a parser, or what a command does. Goes out: the parser with the shared options, or an exit
+status. Nothing here imports PyTorch before the arguments are parsed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from common.errors import InputError
+from common.options import LaterParser
+
+# The builds that were tested together; another PyTorch may refuse to load its companions' libraries.
+FITTING = "'torch==2.11.*' 'torchaudio==2.11.*' 'torchvision==0.26.*'"
+
+INTERRUPTED = 130  # what a shell reports for Ctrl-C
+BROKEN_PIPE = 141
+
+
+def make_parser(name: str, description: str) -> tuple[argparse.ArgumentParser, argparse._SubParsersAction]:
+    """A command's parser, and what takes its subcommands (see `add_subcommand`)."""
+    parser = argparse.ArgumentParser(prog=name, description=description)
+    subcommands = parser.add_subparsers(
+        dest="subcommand", metavar="COMMAND", required=True, parser_class=LaterParser
+    )
+    return parser, subcommands
+
+
+def add_subcommand(
+    subcommands: argparse._SubParsersAction, name: str, description: str, example: str
+) -> LaterParser:
+    """A subcommand whose help ends in one example."""
+    return subcommands.add_parser(
+        name,
+        help=description,
+        description=f"{description[0].upper()}{description[1:]}.",
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def add_shared_options(parser: argparse.ArgumentParser, *, model: str, batch_size: int, beam: int) -> None:
+    """Options of every subcommand that asks a model; the arguments are the defaults.
+
+    They arrive as `model` (str), `device` (str, for `resolve_device`), `threads` (0 leaves PyTorch's own
+    choice), `batch_size` and `beam` (1 is greedy).
+    """
+    group = parser.add_argument_group("model")
+    group.add_argument("--model", default=model, help="bundled model or model directory (%(default)s)")
+    group.add_argument(
+        "--device",
+        default="auto",
+        help="cpu, cuda, mps, or auto: a CUDA device if there is one (%(default)s)",
+    )
+    group.add_argument(
+        "--threads", type=at_least(1), default=0, metavar="N", help="processor threads (PyTorch's choice)"
+    )
+    group.add_argument(
+        "--batch-size", type=at_least(1), default=batch_size, metavar="N", help="done together (%(default)s)"
+    )
+    group.add_argument(
+        "--beam", type=at_least(1), default=beam, metavar="N", help="beam width, 1 is greedy (%(default)s)"
+    )
+
+
+def add_batch_options(
+    parser: argparse.ArgumentParser, *, kind: str, formats: Sequence[str], output: str
+) -> None:
+    """Inputs and outputs of a subcommand that `common.batch` drives.
+
+    They arrive as `inputs` and `list` (lists of str), `formats` (list of str in the order given, perhaps
+    with doubles; None if none was asked for), `output` and `report` (Path or None), `overwrite` (bool).
+
+    Args:
+        parser: of the subcommand.
+        kind: what the inputs are, in the plural: "recordings".
+        formats: that can be written.
+        output: what `--output` takes and does, for its help.
+    """
+    parser.add_argument("inputs", nargs="*", metavar="INPUT", help=f"{kind}, folders of them, or globs")
+    parser.add_argument(
+        "--list", action="append", default=[], metavar="FILE", help="also take the paths in FILE, one a line"
+    )
+    group = parser.add_argument_group("output")
+    group.add_argument(
+        "--format",
+        dest="formats",
+        action="extend",
+        type=_formats_of(formats),
+        metavar="FORMAT",
+        help=f"{', '.join(formats)}; several with commas or by repeating the option",
+    )
+    group.add_argument("--output", type=Path, metavar="PATH", help=output)
+    group.add_argument("--overwrite", action="store_true", help="do again what is there already")
+    group.add_argument("--report", type=Path, metavar="FILE", help="write what became of each input (TSV)")
+
+
+def _formats_of(known: Sequence[str]) -> Callable[[str], list[str]]:
+    """An argument's type: names of formats with commas between them."""
+
+    def formats(text: str) -> list[str]:
+        for name in text.split(","):
+            if name not in known:
+                raise argparse.ArgumentTypeError(f"no format {name!r}; there are {', '.join(known)}")
+        return text.split(",")
+
+    return formats
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """An argument's type: a whole number that is not below `least`."""
+
+    def number(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+        if value < least:
+            raise argparse.ArgumentTypeError(f"{value} is less than {least}")
+        return value
+
+    return number
+
+
+def run_command(name: str, main: Callable[[], int | None]) -> int:
+    """Run what a command does, and turn its errors into what a person sees.
+
+    Returns:
+        The exit status: what `main` returned (None is 0), 1 after an `InputError`, which is one line
+        on standard error, 130 after Ctrl-C, 141 if nobody reads standard output any more.
+    """
+    # File names need not be UTF-8; printing one must not end the command.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="surrogateescape" if stream is sys.stdout else "backslashreplace")
+    try:
+        status = main() or 0
+        sys.stdout.flush()
+    except InputError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Python flushes standard output once more at its end, and would complain there.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    return status
+
+
+def check_builds(*companions: str) -> None:
+    """Import PyTorch and the companions that a command needs, and say what to install if they do not fit.
+
+    Args:
+        companions: "torchaudio", "torchvision".
+
+    Raises:
+        InputError: if one is missing, or was built for another PyTorch (they then fail to load with an
+            OSError, a RuntimeError or an ImportError, depending on the build).
+    """
+    for name in ("torch", *companions):
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            raise InputError(name, f"{error}; install what fits: pip install {FITTING}") from error
+        except (ImportError, OSError, RuntimeError) as error:
+            what = f"{name} {_version(name)} does not fit torch {_version('torch')}"
+            reason = str(error).strip().split("\n")[0]
+            raise InputError(name, f"{what} ({reason}); install what fits: pip install {FITTING}") from error
+
+
+def resolve_device(device: str) -> str:
+    """The device that `--device` means; "auto" is a CUDA device if there is one, otherwise the processor.
+
+    Raises:
+        InputError: if PyTorch does not know it or this machine has none.
+    """
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise InputError("--device", f"{device} cannot be used here ({reason}); try --device cpu") from error
+    return device
+
+
+def set_threads(threads: int) -> None:
+    """Set PyTorch's threads for the whole process; 0 leaves its own choice."""
+    import torch
+
+    if threads:
+        torch.set_num_threads(threads)
+
+
+def _version(package: str) -> str:
+    """The installed version of a package, as far as it can be told without importing it."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "of unknown version"

@@ -1,0 +1,146 @@
+"""What somebody means by files, folders, globs and lists of paths: the inputs, in order, each once.
+
+`os.path` is asked where pathlib raises (Python 3.11): about a path that is too long or may not be seen.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from glob import glob, has_magic
+from pathlib import Path
+
+from common.errors import InputError
+
+
+@dataclass(frozen=True)
+class Input:
+    """One file that somebody wants done.
+
+    Attributes:
+        path: as it was given, or as its folder was given; it opens from the current folder.
+        relative: its path below the folder, or below the fixed part of the glob, by which it was found;
+            of a file that was named itself, its name.
+        problem: why it cannot even be tried; None for nearly all.
+    """
+
+    path: str
+    relative: str
+    problem: str | None = None
+
+    @property
+    def location(self) -> Path:
+        """Where it lies, absolute; links among the folders are resolved, the file itself may be one."""
+        path = Path(self.path)
+        return path.parent.resolve() / path.name
+
+
+def collect_inputs(
+    sources: Sequence[str], suffixes: Collection[str], kind: str = "files", lists: Sequence[str] = ()
+) -> list[Input]:
+    """Find the files that somebody means.
+
+    A file that is named is taken whatever its suffix. A folder gives the files below it that have one
+    of the suffixes, in the order of their names; hidden ones are passed over, links are followed. A
+    path that does not exist but holds `*`, `?` or `[` is a glob, `**` goes through folders. A file that
+    is meant twice is taken once.
+
+    Args:
+        sources: paths and globs; `-` is left to the caller.
+        suffixes: of the files that a folder is searched for, in lower case with their dot.
+        kind: what they are called, for the error about a folder that holds none.
+        lists: files with one path a line, UTF-8; `-` is standard input. A relative path is taken from
+            the current folder or, if nothing is there, from the list's own.
+
+    Returns:
+        The inputs in order; what cannot be tried (no such file, an unreadable folder, a broken link)
+        stands among them with its problem.
+
+    Raises:
+        InputError: if a list cannot be read.
+    """
+    found: dict[Path, Input] = {}
+    for source in [*sources, *(path for name in lists for path in _read_list(name))]:
+        for one in _expand(source, tuple(suffixes), kind):
+            found.setdefault(one.location, one)
+    return list(found.values())
+
+
+def _read_list(name: str) -> Iterator[str]:
+    """The paths that a list names, one a line."""
+    try:
+        data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        text = data.decode("utf-8-sig")
+    except OSError as error:
+        raise InputError(name, f"the list cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(name, f"the list is not UTF-8 (byte {error.start})") from error
+    folder = Path() if name == "-" else Path(name).parent
+    for line in text.split("\n"):
+        path = line.removesuffix("\r")
+        if path.strip():
+            elsewhere = os.path.lexists(folder / path) and not os.path.lexists(path)
+            yield str(folder / path) if elsewhere else path
+
+
+def _expand(source: str, suffixes: tuple[str, ...], kind: str) -> Iterator[Input]:
+    """The inputs that one path or glob means; at least one, if only to carry a problem."""
+    path = Path(source)
+    if not source or "\0" in source:
+        yield Input(source, source, "is no path")
+    elif os.path.isdir(path):  # noqa: PTH112
+        inputs = list(_walk(path, Path(), suffixes, frozenset({path.resolve()})))
+        yield from inputs or [Input(source, path.name, f"no {kind} in this folder")]
+    elif has_magic(source) and not os.path.lexists(path):
+        yield from _matches(source, suffixes, kind)
+    else:
+        yield Input(source, path.name, _problem(path))
+
+
+def _matches(pattern: str, suffixes: tuple[str, ...], kind: str) -> Iterator[Input]:
+    """The inputs that a glob matches, and those in the folders that it matches."""
+    root = Path(pattern)
+    while has_magic(str(root)):
+        root = root.parent
+    matches = sorted(glob(pattern, recursive=True))  # noqa: PTH207 - pathlib's takes no absolute pattern
+    if not matches:
+        yield Input(pattern, Path(pattern).name, "no file matches")
+    for match in matches:
+        path = Path(match)
+        if not os.path.isdir(path):  # noqa: PTH112
+            yield Input(match, str(path.relative_to(root)), _problem(path))
+        elif "**" not in pattern:  # which matches the files in the folders itself
+            yield from _expand(match, suffixes, kind)
+
+
+def _walk(
+    folder: Path, relative: Path, suffixes: tuple[str, ...], around: frozenset[Path]
+) -> Iterator[Input]:
+    """The inputs in a folder that lies at `relative`; `around` are it and the folders above it, resolved."""
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        yield Input(str(folder), str(relative), f"the folder cannot be read: {error.strerror}")
+        return
+    for path in entries:
+        if path.name.startswith("."):
+            continue
+        if os.path.isdir(path):  # noqa: PTH112
+            real = path.resolve()
+            if real not in around:  # a link to a folder around itself would lead round for ever
+                yield from _walk(path, relative / path.name, suffixes, around | {real})
+        elif path.name.lower().endswith(suffixes):
+            yield Input(str(path), str(relative / path.name), _problem(path))
+
+
+def _problem(path: Path) -> str | None:
+    """Why a file cannot be tried, as far as that can be told without opening it."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return "a link to a file that is not there" if path.is_symlink() else "no such file"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return None

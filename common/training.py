@@ -1,0 +1,372 @@
+"""Training, the same for every network here: the loop is Lightning's, the rest is in this room.
+
+Comes in: a module that knows its loss, and batches in an order that can be resumed. Goes out: a run
+directory with the best model so far (a model directory), the last checkpoint and a CSV log.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import Callback, ModelSummary, TQDMProgressBar
+from lightning.pytorch.loggers import CSVLogger
+from torch import Tensor, nn
+
+from common.errors import InputError
+
+Batch = TypeVar("Batch")
+Network = TypeVar("Network", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """How to train; what to train is the module's.
+
+    Attributes:
+        run: directory for checkpoint, log and best model; an unfinished run in it is resumed.
+        epochs: passes over the training data.
+        seed: of initial weights, order and augmentation.
+        precision: "bf16-mixed" is faster only on processors with bfloat16 instructions: time a step.
+        clip_norm: gradients are scaled down to this norm (Pascanu et al. 2013, arXiv:1211.5063).
+        average_decay: of the exponential moving average of the weights, which is what is evaluated
+            and kept (Polyak and Juditsky 1992); 0 keeps the plain weights.
+        checkpoint_minutes: at most this much work is lost with the process.
+        device: "cpu", "cuda", "mps" or "auto".
+    """
+
+    run: Path
+    epochs: int
+    seed: int = 1
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    clip_norm: float = 1.0
+    average_decay: float = 0.0
+    checkpoint_minutes: float = 4.0
+    device: str = "cpu"
+
+
+class TrainingModule(lightning.LightningModule, Generic[Network]):
+    """A network with its loss, its measure on the dev set and the way its model directory is written.
+
+    Subclasses implement `training_step`, `dev_metrics` and `export`.
+
+    Args:
+        network: what is trained.
+        learning_rate: highest of the one-cycle schedule (Smith and Topin 2018, arXiv:1708.07120).
+        warmup: share of all steps until then.
+        weight_decay: AdamW's (Loshchilov and Hutter 2019, arXiv:1711.05101); matrices only.
+    """
+
+    network: Network
+
+    def __init__(
+        self, network: Network, learning_rate: float, warmup: float = 0.1, weight_decay: float = 0.01
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.learning_rate = learning_rate
+        self.warmup = warmup
+        self.weight_decay = weight_decay
+        self.total_steps = 1  # set by `fit`
+
+    def dev_metrics(self) -> dict[str, float]:
+        """Measure the network as it stands; the first entry chooses the best model, smaller is better."""
+        raise NotImplementedError
+
+    def export(self, directory: Path, metrics: dict[str, float]) -> None:
+        """Write the network as it stands to a model directory."""
+        raise NotImplementedError
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """AdamW's groups; a subclass gives some parameters a learning rate of their own."""
+        return decayed(self.network, self.weight_decay)
+
+    def configure_optimizers(self) -> Any:
+        """AdamW under a one-cycle schedule over all steps of the run."""
+        optimizer = torch.optim.AdamW(self.parameter_groups(), lr=self.learning_rate, betas=(0.9, 0.98))
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: one_cycle(step, self.total_steps, self.warmup)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def decayed(network: nn.Module, weight_decay: float, **options: Any) -> list[dict[str, Any]]:
+    """Parameter groups: matrices with weight decay, biases and normalisation without; frozen left out."""
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    return [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay, **options},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0, **options},
+    ]
+
+
+def one_cycle(step: int, total: int, warmup: float) -> float:
+    """Factor on the learning rate: linear up over the `warmup` share, then a cosine down to 1 %."""
+    rise = max(1, round(total * warmup))
+    if step < rise:
+        return (step + 1) / rise
+    progress = min(1.0, (step - rise) / max(1, total - rise))
+    return 0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * progress))
+
+
+class ResumableBatches(Generic[Batch]):
+    """Batches in an order that depends on the seed and the epoch alone, and that can be taken up midway.
+
+    Args:
+        plan: epoch and generator -> the epoch's batches, each a sequence of example numbers; every
+            epoch must have equally many.
+        collate: example numbers and generator -> a batch. The generator is the batch's own, so that
+            augmentation is the same after a resume.
+        seed: of both.
+    """
+
+    def __init__(
+        self,
+        plan: Callable[[int, np.random.Generator], Sequence[Sequence[int]]],
+        collate: Callable[[Sequence[int], np.random.Generator], Batch],
+        seed: int,
+    ) -> None:
+        self.plan = plan
+        self.collate = collate
+        self.seed = seed
+        self.epoch = 0
+        self.next_batch = 0
+        self._length = len(plan(0, np.random.default_rng([seed, 0])))
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[Batch]:
+        if self.next_batch >= self._length:
+            self.epoch, self.next_batch = self.epoch + 1, 0
+        order = self.plan(self.epoch, np.random.default_rng([self.seed, self.epoch]))
+        if len(order) != self._length:
+            raise ValueError(f"epoch {self.epoch} has {len(order)} batches, the first had {self._length}")
+        while self.next_batch < self._length:
+            number = self.next_batch
+            self.next_batch += 1
+            yield self.collate(order[number], np.random.default_rng([self.seed, self.epoch, number, 1]))
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the order stands."""
+        return {"epoch": self.epoch, "next_batch": self.next_batch}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on from a kept state."""
+        self.epoch, self.next_batch = state["epoch"], state["next_batch"]
+
+
+def fit(module: TrainingModule[Any], batches: ResumableBatches[Any], options: FitOptions) -> None:
+    """Train, or go on training where the run directory's last checkpoint stands.
+
+    The best model so far is always in `run/best`, with the metrics of every epoch in `run/log/`.
+
+    Raises:
+        InputError: if the run directory cannot be written.
+    """
+    try:
+        options.run.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(options.run, f"cannot be made: {error.strerror}") from error
+    # Lightning's own estimate would fetch the batches before it has restored where their order stood.
+    module.total_steps = options.epochs * len(batches)
+    last = options.run / "last.ckpt"
+    average = WeightAverage(options.average_decay)
+    callbacks: list[Callback] = [
+        average,
+        Position(batches),
+        DevEvaluation(average, options.run / "best"),
+        LastCheckpoint(last, options.checkpoint_minutes),
+        ModelSummary(max_depth=2),
+    ]
+    terminal = sys.stderr.isatty()
+    callbacks.append(TQDMProgressBar() if terminal else PlainProgress())
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning")  # workers, loggers: not our case
+        lightning.seed_everything(options.seed, verbose=False)
+        trainer = lightning.Trainer(
+            accelerator=options.device,
+            devices=1,
+            precision=options.precision,
+            max_epochs=options.epochs,
+            gradient_clip_val=options.clip_norm,
+            callbacks=callbacks,
+            logger=CSVLogger(options.run, name="log", flush_logs_every_n_steps=20),
+            log_every_n_steps=20,
+            enable_checkpointing=False,
+            enable_progress_bar=terminal,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            use_distributed_sampler=False,
+        )
+        trainer.fit(
+            module,
+            train_dataloaders=batches,
+            ckpt_path=last if last.is_file() else None,
+            weights_only=False,
+        )
+
+
+class WeightAverage(Callback):
+    """An exponential moving average of the weights, kept beside them.
+
+    The decay grows from 0 in the first steps, so that the average does not remember the start.
+    """
+
+    def __init__(self, decay: float) -> None:
+        self.decay = decay
+        self.updates = 0
+        self.weights: dict[str, Tensor] = {}
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, *_: Any) -> None:
+        """Move the average towards the weights of this step."""
+        if self.decay <= 0.0:
+            return
+        self.updates += 1
+        decay = min(self.decay, (1.0 + self.updates) / (10.0 + self.updates))
+        with torch.no_grad():
+            for name, weight in pl_module.network.state_dict().items():
+                if name not in self.weights or not weight.is_floating_point():
+                    self.weights[name] = weight.clone()
+                else:
+                    self.weights[name].lerp_(weight, 1.0 - decay)
+
+    @contextmanager
+    def applied(self, network: nn.Module) -> Iterator[None]:
+        """The network with averaged weights inside the block, with its own again after it."""
+        if not self.weights:
+            yield
+            return
+        own = {name: weight.clone() for name, weight in network.state_dict().items()}
+        network.load_state_dict(self.weights)
+        try:
+            yield
+        finally:
+            network.load_state_dict(own)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the checkpoint keeps."""
+        return {"updates": self.updates, "weights": self.weights}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up a kept average."""
+        self.updates, self.weights = state_dict["updates"], state_dict["weights"]
+
+
+class Position(Callback):
+    """Carries the order of the batches and PyTorch's generator through the checkpoint.
+
+    Data and dropout then go on as if nothing had happened. (Lightning restores a loader's state itself
+    after a stop within an epoch, but not after one at an epoch's end.)
+    """
+
+    def __init__(self, batches: ResumableBatches[Any]) -> None:
+        self.batches = batches
+        self._generator: Tensor | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the checkpoint keeps."""
+        return {"batches": self.batches.state_dict(), "torch": torch.get_rng_state()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the order, and remember the generator's state until training starts."""
+        self.batches.load_state_dict(state_dict["batches"])
+        self._generator = state_dict["torch"]
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Set the generator to the kept state."""
+        if self._generator is not None:
+            torch.set_rng_state(self._generator.cpu())
+
+
+class DevEvaluation(Callback):
+    """Measures the averaged network after each epoch, and writes it to `best` if it is the best so far."""
+
+    def __init__(self, average: WeightAverage, best: Path) -> None:
+        self.average = average
+        self.best = best
+        self.best_value = math.inf
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Measure, log, and keep the network if it is the best."""
+        pl_module.eval()
+        with torch.inference_mode(), self.average.applied(pl_module.network):
+            metrics = pl_module.dev_metrics()
+            value = next(iter(metrics.values()))
+            if value < self.best_value:
+                self.best_value = value
+                pl_module.export(self.best, metrics)
+        pl_module.train()
+        trainer.logger.log_metrics({**metrics, "epoch": trainer.current_epoch}, trainer.global_step)
+        trainer.logger.save()
+        figures = "  ".join(f"{name} {figure:.4g}" for name, figure in metrics.items())
+        print(f"epoch {trainer.current_epoch + 1}: {figures}", file=sys.stderr, flush=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the checkpoint keeps."""
+        return {"best_value": self.best_value}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Remember how good the best was."""
+        self.best_value = state_dict["best_value"]
+
+
+class LastCheckpoint(Callback):
+    """Writes the whole state of the run every few minutes and after each epoch, whole or not at all."""
+
+    def __init__(self, path: Path, minutes: float) -> None:
+        self.path = path
+        self.seconds = 60.0 * minutes
+        self._written_at = time.monotonic()
+
+    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+        """Write if it is time."""
+        if time.monotonic() - self._written_at >= self.seconds:
+            self.write(trainer)
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """Write at the end of an epoch."""
+        self.write(trainer)
+
+    def write(self, trainer: Any) -> None:
+        """Write beside the old checkpoint, then take its place."""
+        part = self.path.with_suffix(".part")
+        trainer.save_checkpoint(part)
+        part.replace(self.path)
+        self._written_at = time.monotonic()
+
+
+class PlainProgress(Callback):
+    """A line a minute where no terminal shows a progress bar: step, loss and time to the end."""
+
+    def __init__(self, seconds: float = 60.0) -> None:
+        self.seconds = seconds
+        self._started: tuple[float, int] | None = None
+        self._printed_at = 0.0
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *_: Any) -> None:
+        """Print if it is time."""
+        now = time.monotonic()
+        if self._started is None:
+            self._started = (now, trainer.global_step)
+        if now - self._printed_at < self.seconds:
+            return
+        self._printed_at = now
+        started, first_step = self._started
+        steps = trainer.global_step - first_step
+        loss = float(outputs["loss"] if isinstance(outputs, dict) else outputs)
+        line = f"step {trainer.global_step}/{pl_module.total_steps}  loss {loss:.3f}"
+        if steps > 0:
+            pace = (now - started) / steps
+            left = pace * (pl_module.total_steps - trainer.global_step) / 60.0
+            line += f"  {pace:.2f} s a step, {left:.0f} min left"
+        print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,286 @@
+"""Transcribed recordings become batches: manifest rows -> cached features -> padded, augmented batches.
+
+Features are computed once, at every speed, into memory-mapped files; an epoch then costs no decoding.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchaudio.functional import resample
+
+from common.errors import InputError
+from speech.audio import load_audio
+from speech.features import FeatureConfig, LogMel
+from speech.text import encode, normalize
+
+# Raised whenever the numbers in a cache would change: an old cache is then made anew.
+_CACHE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One transcribed recording.
+
+    Attributes:
+        path: the sound file.
+        text: what is said, normalised.
+    """
+
+    path: Path
+    text: str
+
+
+def utterances(rows: Sequence[dict[str, str]]) -> list[Utterance]:
+    """Manifest rows (`path`, `text`) -> utterances; rows without a word are left out."""
+    found = [Utterance(Path(row["path"]), normalize(row["text"])) for row in rows]
+    return [utterance for utterance in found if utterance.text]
+
+
+@dataclass(frozen=True)
+class FeatureCache:
+    """Features of many utterances in one memory-mapped file.
+
+    Attributes:
+        frames: (all frames, mels) float16.
+        starts: (utterances + 1,) where each utterance's frames begin and end.
+        texts: what each utterance says.
+    """
+
+    frames: NDArray[np.float16]
+    starts: NDArray[np.int64]
+    texts: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Frames of each utterance."""
+        return np.diff(self.starts)
+
+    def features(self, number: int) -> NDArray[np.float16]:
+        """(frames, mels) of one utterance."""
+        return self.frames[self.starts[number] : self.starts[number + 1]]
+
+
+def cache_features(
+    found: Sequence[Utterance],
+    config: FeatureConfig,
+    directory: Path,
+    speed: float = 1.0,
+    processes: int = 2,
+) -> FeatureCache:
+    """Compute the features of all utterances, or open them where they were computed before.
+
+    Args:
+        found: the utterances; one that cannot be read stops everything, because a training set with
+            holes is not what its owner thinks it is.
+        config: how features are made.
+        directory: where caches lie; each is named after what is in it.
+        speed: played that many times as fast, pitch and all (Ko et al. 2015, Interspeech).
+        processes: how many files are read at the same time.
+
+    Raises:
+        InputError: if a recording cannot be read.
+    """
+    identity = [_CACHE_VERSION, asdict(config), speed, [str(utterance.path) for utterance in found]]
+    name = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
+    frames_path, starts_path = directory / f"{name}.memmap", directory / f"{name}.starts.npy"
+    if not starts_path.is_file():
+        directory.mkdir(parents=True, exist_ok=True)
+        starts = [0]
+        part = frames_path.with_suffix(".part")
+        with (
+            part.open("wb") as file,
+            ProcessPoolExecutor(processes, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+        ):
+            jobs = [(utterance.path, config, speed) for utterance in found]
+            for features in pool.map(_features_of, jobs, chunksize=16):
+                file.write(features.tobytes())
+                starts.append(starts[-1] + len(features))
+        part.replace(frames_path)
+        np.save(starts_path, np.asarray(starts, dtype=np.int64))
+    starts_array = np.load(starts_path)
+    shape = (int(starts_array[-1]), config.mels)
+    frames = np.memmap(frames_path, dtype=np.float16, mode="r", shape=shape)
+    return FeatureCache(frames, starts_array, tuple(utterance.text for utterance in found))
+
+
+def _features_of(job: tuple[Path, FeatureConfig, float]) -> NDArray[np.float16]:
+    """Read one recording and compute its features: (frames, mels) float16."""
+    path, config, speed = job
+    samples = change_speed(load_audio(path), speed)
+    return LogMel(config)(samples).numpy().astype(np.float16)
+
+
+def change_speed(samples: Tensor, speed: float) -> Tensor:
+    """Play `speed` times as fast: (samples,) -> (samples / speed,); pitch and formants move with it."""
+    if speed == 1.0:
+        return samples
+    ratio = Fraction(speed).limit_denominator(100)
+    return resample(samples, ratio.numerator, ratio.denominator)
+
+
+@dataclass(frozen=True)
+class SpeechBatch:
+    """Utterances padded to the longest.
+
+    Attributes:
+        features: (batch, frames, mels), zero on padding.
+        lengths: (batch,) frames of each.
+        targets: (all symbols,) the texts as symbols, one after another.
+        target_lengths: (batch,) symbols of each.
+    """
+
+    features: Tensor
+    lengths: Tensor
+    targets: Tensor
+    target_lengths: Tensor
+
+    def to(self, device: torch.device) -> SpeechBatch:
+        """The same batch on another device."""
+        return SpeechBatch(
+            self.features.to(device),
+            self.lengths.to(device),
+            self.targets.to(device),
+            self.target_lengths.to(device),
+        )
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How training features are varied; zeros leave them as they are.
+
+    Attributes:
+        frequency_masks, frequency_width: how many bands of up to how many mels are blotted out.
+        time_masks, time_width, time_share: how many stretches of up to how many frames, and up to
+            which share of the utterance each.
+        quiet_share, quiet_frames: how often and by up to how many frames the quiet at either end is
+            lengthened: training clips were cut close to the words, people's recordings are not.
+    """
+
+    frequency_masks: int = 2
+    frequency_width: int = 20
+    time_masks: int = 4
+    time_width: int = 25
+    time_share: float = 0.06
+    quiet_share: float = 0.3
+    quiet_frames: int = 80
+
+
+NO_AUGMENTATION = Augmentation(0, 0, 0, 0, 0.0, 0.0, 0)
+
+
+def augment(
+    features: NDArray[np.float32], augmentation: Augmentation, generator: np.random.Generator
+) -> NDArray[np.float32]:
+    """Vary one utterance's features (frames, mels): more quiet at the ends, and SpecAugment.
+
+    SpecAugment (Park et al. 2019, arXiv:1904.08779) is written out here because torchaudio's masks draw
+    from PyTorch's global generator, and a resumed run must draw what it would have drawn. A mask is
+    zero, which is the mean of normalised features.
+    """
+    for side in (0, 1):
+        if generator.random() < augmentation.quiet_share:
+            quiet = features[:12] if side == 0 else features[-12:]
+            wanted = int(generator.integers(augmentation.quiet_frames + 1))
+            # Forwards and backwards in turn, so that no edge is heard where a piece repeats.
+            rocking = np.concatenate([quiet, quiet[::-1]])
+            padding = rocking[np.arange(wanted) % len(rocking)]
+            features = np.concatenate([padding, features] if side == 0 else [features, padding])
+    features = features.copy()
+    frames, mels = features.shape
+    for _ in range(augmentation.frequency_masks):
+        width = int(generator.integers(augmentation.frequency_width + 1))
+        start = int(generator.integers(mels - width + 1))
+        features[:, start : start + width] = 0.0
+    widest = min(augmentation.time_width, int(frames * augmentation.time_share))
+    for _ in range(augmentation.time_masks):
+        width = int(generator.integers(widest + 1))
+        start = int(generator.integers(frames - width + 1))
+        features[start : start + width] = 0.0
+    return features
+
+
+def collate(features: Sequence[NDArray[np.float32]], texts: Sequence[str]) -> SpeechBatch:
+    """Pad utterances (frames, mels) to the longest and turn their texts into symbols."""
+    lengths = [len(one) for one in features]
+    padded = torch.zeros(len(features), max(lengths), features[0].shape[1])
+    for row, one in zip(padded, features, strict=True):
+        row[: len(one)] = torch.from_numpy(one)
+    symbols = [encode(text) for text in texts]
+    return SpeechBatch(
+        padded,
+        torch.tensor(lengths),
+        torch.tensor([symbol for text in symbols for symbol in text]),
+        torch.tensor([len(text) for text in symbols]),
+    )
+
+
+class TrainingSet:
+    """Utterances at several speeds, in batches of like length, augmented.
+
+    Args:
+        caches: the same utterances, one cache a speed; each epoch draws a speed for each utterance.
+        batch_frames: frames of a batch, padding included.
+        augmentation: how features are varied.
+    """
+
+    def __init__(self, caches: Sequence[FeatureCache], batch_frames: int, augmentation: Augmentation) -> None:
+        self.caches = caches
+        self.augmentation = augmentation
+        self.lengths = caches[0].lengths
+        self.buckets = bucket(self.lengths, batch_frames)
+
+    def plan(self, epoch: int, generator: np.random.Generator) -> list[Sequence[int]]:
+        """The epoch's batches: the shortest first in the first epoch, then in any order.
+
+        Short utterances first teach CTC where the symbols lie before long ones confuse it (SortaGrad,
+        Amodei et al. 2016, arXiv:1512.02595).
+        """
+        if epoch == 0:
+            return self.buckets
+        # Who shares a batch changes with the epoch: neighbours in length trade places.
+        jittered = self.lengths * generator.uniform(0.9, 1.1, len(self.lengths))
+        order = np.argsort(jittered)
+        ends = np.cumsum([len(one) for one in self.buckets])[:-1]
+        batches: list[Sequence[int]] = [piece.tolist() for piece in np.split(order, ends)]
+        return [batches[number] for number in generator.permutation(len(batches))]
+
+    def collate(self, numbers: Sequence[int], generator: np.random.Generator) -> SpeechBatch:
+        """The batch of some utterances, at speeds and with masks that the generator draws."""
+        speeds = generator.integers(len(self.caches), size=len(numbers))
+        features = [
+            augment(self.caches[speed].features(number).astype(np.float32), self.augmentation, generator)
+            for speed, number in zip(speeds, numbers, strict=True)
+        ]
+        return collate(features, [self.caches[0].texts[number] for number in numbers])
+
+
+def bucket(lengths: NDArray[np.int64], batch_frames: int) -> list[Sequence[int]]:
+    """Sort utterances by length and cut them into batches of at most `batch_frames` padded frames.
+
+    Raises:
+        InputError: if there is no utterance.
+    """
+    if len(lengths) == 0:
+        raise InputError("training set", "holds no utterance")
+    batches: list[Sequence[int]] = []
+    current: list[int] = []
+    for number in np.argsort(lengths, kind="stable").tolist():
+        if current and (len(current) + 1) * int(lengths[number]) > batch_frames:
+            batches.append(current)
+            current = []
+        current.append(number)
+    return [*batches, current]

@@ -1,0 +1,77 @@
+"""Measuring a recogniser: a manifest of recordings with their texts -> word and character error rate."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from common.manifest import read_manifest
+from speech.audio import SAMPLE_RATE, load_audio
+from speech.recognizer import Recognizer
+from speech.scoring import error_rates
+
+
+@dataclass(frozen=True)
+class SpeechReport:
+    """How well a recogniser did on a manifest.
+
+    Attributes:
+        wer, cer: word and character error rate, in percent, after the normaliser on both sides.
+        utterances: how many recordings.
+        audio_seconds: how long they last together.
+        seconds: how long reading and recognising them took.
+        model: the model's name.
+        decoding: how the text was found.
+    """
+
+    wer: float
+    cer: float
+    utterances: int
+    audio_seconds: float
+    seconds: float
+    model: str
+    decoding: str
+
+
+def evaluate(
+    recognizer: Recognizer,
+    manifest: Path,
+    batch_size: int = 16,
+    progress: Callable[[int], None] | None = None,
+) -> SpeechReport:
+    """Transcribe every recording of a manifest (`path`, `text`) and score it.
+
+    Args:
+        recognizer: what is measured.
+        manifest: TSV with a header, paths relative to it.
+        batch_size: recordings that the network reads at once.
+        progress: called with the number of recordings done since the last call.
+
+    Raises:
+        InputError: if the manifest or a recording cannot be read.
+    """
+    started = time.perf_counter()
+    rows = read_manifest(manifest, ["path", "text"])
+    recordings = [load_audio(row["path"]) for row in rows]
+    texts = [""] * len(rows)
+    # Recordings of like length share a batch, so that little of it is padding.
+    order = sorted(range(len(rows)), key=lambda number: len(recordings[number]))
+    for start in range(0, len(order), batch_size):
+        numbers: Sequence[int] = order[start : start + batch_size]
+        transcripts = recognizer.transcribe_batch([recordings[number] for number in numbers])
+        for number, transcript in zip(numbers, transcripts, strict=True):
+            texts[number] = transcript.text
+        if progress is not None:
+            progress(len(numbers))
+    scores = error_rates([row["text"] for row in rows], texts)
+    return SpeechReport(
+        wer=scores.wer,
+        cer=scores.cer,
+        utterances=len(rows),
+        audio_seconds=sum(map(len, recordings)) / SAMPLE_RATE,
+        seconds=time.perf_counter() - started,
+        model=recognizer.name,
+        decoding="greedy",
+    )

@@ -1,0 +1,174 @@
+"""Training a recogniser: transcribed recordings in, a model directory out."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from common.model_files import read_model, write_model
+from common.training import FitOptions, ResumableBatches, TrainingModule, fit
+from speech.corpora import read_corpus
+from speech.data import (
+    Augmentation,
+    FeatureCache,
+    SpeechBatch,
+    TrainingSet,
+    cache_features,
+    collate,
+    utterances,
+)
+from speech.decoding import greedy
+from speech.network import SpeechConfig, SpeechNetwork, ctc_loss
+from speech.recognizer import config_from_json, network_from_model
+from speech.scoring import error_rates
+from speech.text import SYMBOLS
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Everything that decides a training run.
+
+    Attributes:
+        train, dev: manifests, LibriSpeech trees or Common Voice folders.
+        run: directory for checkpoint, log and the best model; an unfinished run in it is resumed.
+        cache: directory for features; they are worked out once and used by every run.
+        init: a model directory to start from instead of random weights.
+        epochs: passes over the training data.
+        batch_seconds: sound in a batch, padding included.
+        learning_rate: highest of the one-cycle schedule.
+        warmup: share of the steps until then.
+        weight_decay: AdamW's.
+        hidden_size, layers, stride, channels, dropout: of the network; see `SpeechConfig`.
+        speeds: at which each utterance may be heard.
+        seed: of everything random.
+        precision: "bf16-mixed" halves a step's time on processors that have bfloat16 instructions.
+        average_decay: of the moving average of the weights that is evaluated and kept.
+        threads: of PyTorch; 0 leaves its own choice.
+        device: "cpu", "cuda", "mps" or "auto".
+    """
+
+    train: tuple[Path, ...]
+    dev: tuple[Path, ...]
+    run: Path
+    cache: Path = Path("runs/cache")
+    init: Path | None = None
+    epochs: int = 40
+    batch_seconds: float = 150.0
+    learning_rate: float = 2e-3
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    hidden_size: int = 256
+    layers: int = 4
+    stride: int = 3
+    channels: int = 256
+    dropout: float = 0.2
+    speeds: tuple[float, ...] = (0.9, 1.0, 1.1)
+    seed: int = 1
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    average_decay: float = 0.998
+    threads: int = 0
+    device: str = "cpu"
+
+
+class SpeechModule(TrainingModule[SpeechNetwork]):
+    """The acoustic model, its CTC loss, and its error rates on the dev sets."""
+
+    def __init__(self, network: SpeechNetwork, dev: dict[str, FeatureCache], options: TrainOptions) -> None:
+        super().__init__(network, options.learning_rate, options.warmup, options.weight_decay)
+        self.dev = dev
+        self.options = options
+
+    def training_step(self, batch: SpeechBatch, batch_number: int) -> Tensor:
+        """CTC loss of one batch, in nats a symbol."""
+        log_probs, steps = self.network(batch.features, batch.lengths)
+        loss = ctc_loss(log_probs, steps, batch.targets, batch.target_lengths)
+        self.log("loss", loss, batch_size=len(batch.lengths))
+        return loss
+
+    def dev_metrics(self) -> dict[str, float]:
+        """Greedy word and character error rate, in percent: their means over the dev sets, and each."""
+        metrics: dict[str, float] = {}
+        for name, cache in self.dev.items():
+            scores = error_rates(cache.texts, transcribe_cache(self.network, cache, self.device))
+            metrics[f"wer {name}"], metrics[f"cer {name}"] = scores.wer, scores.cer
+        words = [value for name, value in metrics.items() if name.startswith("wer")]
+        return {"wer": sum(words) / len(words), **metrics}
+
+    def export(self, directory: Path, metrics: dict[str, float]) -> None:
+        """Write a model directory; the card of a shipped model is written by hand."""
+        figures = "\n".join(f"- {name}: {figure:.1f} %" for name, figure in metrics.items())
+        card = f"# Speech recogniser\n\nGreedy decoding on the dev sets it was chosen by:\n\n{figures}\n"
+        config = dataclasses.asdict(self.network.config)
+        write_model(directory, config, self.network.state_dict(), card)
+
+
+def transcribe_cache(
+    network: SpeechNetwork, cache: FeatureCache, device: torch.device, batch_size: int = 32
+) -> list[str]:
+    """Greedy transcripts of cached utterances, in their order."""
+    order = np.argsort(cache.lengths)
+    texts = [""] * len(cache)
+    for start in range(0, len(order), batch_size):
+        numbers: Sequence[int] = order[start : start + batch_size].tolist()
+        features = [cache.features(number).astype(np.float32) for number in numbers]
+        batch = collate(features, [""] * len(numbers)).to(device)
+        for number, text in zip(numbers, greedy(*network(batch.features, batch.lengths)), strict=True):
+            texts[number] = text
+    return texts
+
+
+def train(options: TrainOptions) -> None:
+    """Train a recogniser, or go on where the run directory stands; the best is in `run/best`.
+
+    Raises:
+        InputError: if a corpus, the model to start from or the run directory cannot be used.
+    """
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    torch.manual_seed(options.seed)
+    config, network = _network(options)
+    found = utterances([row for path in options.train for row in read_corpus(path)])
+    caches = [cache_features(found, config.features, options.cache, speed) for speed in options.speeds]
+    batch_frames = round(options.batch_seconds / config.features.hop_seconds)
+    training_set = TrainingSet(caches, batch_frames, Augmentation())
+    dev = {
+        path.stem: cache_features(utterances(read_corpus(path)), config.features, options.cache)
+        for path in options.dev
+    }
+    batches: ResumableBatches[Any] = ResumableBatches(training_set.plan, training_set.collate, options.seed)
+    fit(
+        SpeechModule(network, dev, options),
+        batches,
+        FitOptions(
+            run=options.run,
+            epochs=options.epochs,
+            seed=options.seed,
+            precision=options.precision,
+            average_decay=options.average_decay,
+            device=options.device,
+        ),
+    )
+
+
+def _network(options: TrainOptions) -> tuple[SpeechConfig, SpeechNetwork]:
+    """A network to start from: random, or that of a model directory (whose shape then decides)."""
+    if options.init is not None:
+        stored, weights = read_model(options.init)
+        config = config_from_json(stored)
+        return config, network_from_model(config, weights)
+    config = SpeechConfig(
+        symbols=SYMBOLS,
+        hidden_size=options.hidden_size,
+        layers=options.layers,
+        stride=options.stride,
+        channels=options.channels,
+        dropout=options.dropout,
+    )
+    return config, SpeechNetwork(config)

@@ -1,0 +1,189 @@
+"""What both commands share, as a person meets it."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import subprocess
+import sys
+from types import ModuleType
+
+import pytest
+
+from common.command import (
+    add_batch_options,
+    add_shared_options,
+    add_subcommand,
+    check_builds,
+    make_parser,
+    resolve_device,
+    run_command,
+)
+from common.errors import InputError
+
+
+def parser() -> argparse.ArgumentParser:
+    parser, subcommands = make_parser("speech", "Recordings become text.")
+    one = add_subcommand(subcommands, "transcribe", "turn recordings into text", "speech transcribe talk.mp3")
+    add_shared_options(one, model="english", batch_size=8, beam=1)
+    add_batch_options(one, kind="recordings", formats=["txt", "srt", "json"], output="folder for the outputs")
+    return parser
+
+
+def test_defaults_arrive_under_their_names() -> None:
+    arguments = vars(parser().parse_args(["transcribe", "a.wav"]))
+    assert arguments == {
+        "subcommand": "transcribe",
+        "inputs": ["a.wav"],
+        "list": [],
+        "formats": None,
+        "output": None,
+        "overwrite": False,
+        "report": None,
+        "model": "english",
+        "device": "auto",
+        "threads": 0,
+        "batch_size": 8,
+        "beam": 1,
+    }
+
+
+def test_several_formats_come_with_commas_and_by_repetition() -> None:
+    arguments = parser().parse_args(
+        ["transcribe", "--format", "srt,json", "--format", "srt", "--format", "txt"]
+    )
+    assert arguments.formats == ["srt", "json", "srt", "txt"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "reason"),
+    [
+        ("--format", "srt,doc", "no format 'doc'; there are txt, srt, json"),
+        ("--threads", "0", "0 is less than 1"),
+        ("--beam", "wide", "'wide' is not a whole number"),
+    ],
+)
+def test_a_wrong_value_is_answered_with_the_right_ones(
+    option: str, value: str, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        parser().parse_args(["transcribe", option, value])
+    assert reason in capsys.readouterr().err
+
+
+def test_help_ends_in_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        parser().parse_args(["transcribe", "--help"])
+    text = capsys.readouterr().out
+    assert text.endswith("example:\n  speech transcribe talk.mp3\n")
+    assert "Turn recordings into text." in text
+
+
+def test_an_input_error_is_one_line_and_status_1(capsys: pytest.CaptureFixture[str]) -> None:
+    def main() -> int:
+        raise InputError("talk.wav", "no sound in this file (0.0 s); was it recorded?")
+
+    assert run_command("speech", main) == 1
+    captured = capsys.readouterr()
+    assert captured.err == "speech: talk.wav: no sound in this file (0.0 s); was it recorded?\n"
+    assert captured.out == ""
+
+
+def test_an_interrupt_is_status_130_without_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    def main() -> int:
+        raise KeyboardInterrupt
+
+    assert run_command("speech", main) == 130
+    assert capsys.readouterr().err == ""
+
+
+def test_a_bug_shows_its_traceback() -> None:
+    def main() -> int:
+        raise KeyError("bug")
+
+    with pytest.raises(KeyError):
+        run_command("speech", main)
+
+
+@pytest.mark.parametrize(("returned", "status"), [(None, 0), (0, 0), (1, 1)])
+def test_the_status_is_what_the_command_returns(returned: int | None, status: int) -> None:
+    assert run_command("speech", lambda: returned) == status
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    program = (
+        "import sys\nfrom common.command import run_command\n"
+        "sys.exit(run_command('speech', lambda: [print('x' * 1000) for _ in range(1000)] and 0))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 141
+    assert errors == b""
+
+
+def test_a_name_that_is_not_utf8_is_printed() -> None:
+    program = (
+        "import sys\nfrom common.command import run_command\n"
+        "sys.exit(run_command('speech', lambda: print('\\udcff.wav')))"
+    )
+    done = subprocess.run([sys.executable, "-X", "utf8", "-c", program], capture_output=True)
+    assert (done.returncode, done.stdout) == (0, b"\xff.wav\n")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError("libtorchaudio.so: undefined symbol: _ZN3c10\nmore"),
+        RuntimeError("operator torchvision::nms does not exist"),
+        ImportError("cannot import name 'x'"),
+    ],
+)
+def test_builds_that_do_not_fit_are_named_with_what_to_install(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refusing(name: str) -> ModuleType:
+        if name == "torchaudio":
+            raise error
+        return sys
+
+    monkeypatch.setattr(importlib, "import_module", refusing)
+    with pytest.raises(InputError) as caught:
+        check_builds("torchaudio")
+    line = str(caught.value)
+    assert line.startswith("torchaudio: torchaudio 2.")
+    assert "does not fit torch 2." in line
+    assert str(error).split("\n")[0] in line
+    assert line.endswith("pip install 'torch==2.11.*' 'torchaudio==2.11.*' 'torchvision==0.26.*'")
+    assert "\n" not in line
+
+
+def test_a_missing_companion_is_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refusing(name: str) -> ModuleType:
+        raise ModuleNotFoundError(f"No module named {name!r}")
+
+    monkeypatch.setattr(importlib, "import_module", refusing)
+    with pytest.raises(InputError, match="torch: No module named 'torch'; install what fits: pip install"):
+        check_builds("torchvision")
+
+
+def test_builds_that_fit_pass() -> None:
+    check_builds("torchaudio", "torchvision")
+
+
+def test_a_device_that_is_not_here_is_said_in_one_line() -> None:
+    assert resolve_device("cpu") == "cpu"
+    assert resolve_device("auto") in ("cpu", "cuda")
+    with pytest.raises(InputError, match=r"--device: abacus cannot be used here .*; try --device cpu"):
+        resolve_device("abacus")
+
+
+def test_the_shared_rooms_import_no_torch() -> None:
+    program = (
+        "import sys, common.command, common.batch, common.inputs, common.errors\n"
+        "sys.exit(any(name in sys.modules for name in ('torch', 'numpy', 'tqdm')))"
+    )
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0

@@ -1,0 +1,78 @@
+"""The acoustic model: lengths, padding, and CTC that learns."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from speech.decoding import collapse, greedy
+from speech.features import FeatureConfig
+from speech.network import SpeechConfig, SpeechNetwork, ctc_loss
+from speech.text import BLANK, SYMBOLS, encode
+
+
+def small(stride: int = 3, kernel: int = 7) -> SpeechNetwork:
+    torch.manual_seed(0)
+    config = SpeechConfig(
+        symbols=SYMBOLS,
+        features=FeatureConfig(mels=8),
+        channels=16,
+        kernel=kernel,
+        stride=stride,
+        hidden_size=16,
+        layers=2,
+        dropout=0.0,
+    )
+    return SpeechNetwork(config)
+
+
+@pytest.mark.parametrize("stride", [2, 3, 4])
+@pytest.mark.parametrize("kernel", [5, 7])
+def test_steps_are_what_the_convolution_gives(stride: int, kernel: int) -> None:
+    network = small(stride, kernel)
+    for frames in range(1, 30):
+        log_probs, steps = network(torch.zeros(1, frames, 8), torch.tensor([frames]))
+        assert log_probs.shape[1] == int(steps)
+
+
+def test_padding_never_reaches_a_transcript() -> None:
+    network = small().eval()
+    short, long = torch.randn(40, 8), torch.randn(70, 8)
+    batch = torch.zeros(2, 70, 8)
+    batch[0, :40], batch[1] = short, long
+    together, steps = network(batch, torch.tensor([40, 70]))
+    alone, own_steps = network(short[None], torch.tensor([40]))
+    assert int(steps[0]) == int(own_steps)
+    torch.testing.assert_close(together[0, : int(own_steps)], alone[0], atol=1e-5, rtol=1e-5)
+
+
+def test_a_network_learns_two_utterances() -> None:
+    network = small()
+    features = torch.randn(2, 90, 8)
+    lengths = torch.tensor([90, 60])
+    features[1, 60:] = 0.0
+    texts = ["hello you", "all so"]
+    targets = torch.tensor([symbol for text in texts for symbol in encode(text)])
+    target_lengths = torch.tensor([len(text) for text in texts])
+    optimizer = torch.optim.AdamW(network.parameters(), lr=0.01)
+    for _ in range(150):
+        log_probs, steps = network(features, lengths)
+        loss = ctc_loss(log_probs, steps, targets, target_lengths)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert greedy(*network(features, lengths)) == texts
+
+
+def test_a_text_that_cannot_fit_its_steps_counts_nothing() -> None:
+    network = small()
+    log_probs, steps = network(torch.randn(1, 12, 8), torch.tensor([12]))
+    loss = ctc_loss(log_probs, steps, torch.tensor(encode("far too long")), torch.tensor([12]))
+    assert float(loss) == 0.0
+
+
+def test_repeats_become_one_and_blanks_go() -> None:
+    a, b = encode("a")[0], encode("b")[0]
+    assert collapse([BLANK, a, a, BLANK, a, b, b]) == "aab"
+    assert collapse([]) == ""
+    assert collapse([*encode(" a  b "), BLANK]) == "a b"

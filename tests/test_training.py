@@ -1,0 +1,95 @@
+"""The training glue: a run that was killed goes on exactly where it stood."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from common.training import FitOptions, ResumableBatches, TrainingModule, fit, one_cycle
+
+
+class Tiny(TrainingModule[nn.Sequential]):
+    """Fits noisy lines through a dropout layer, so that every source of randomness is in play."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        torch.manual_seed(7)
+        network = nn.Sequential(nn.Linear(3, 8), nn.Dropout(0.5), nn.Linear(8, 1))
+        super().__init__(network, learning_rate=0.05)
+        self.stop_after = stop_after
+        self.losses: list[float] = []
+        self.exported: list[float] = []
+
+    def training_step(self, batch: Tensor, batch_number: int) -> Tensor:
+        if self.stop_after is not None and len(self.losses) == self.stop_after:
+            raise KeyboardInterrupt
+        loss = (self.network(batch) - batch.sum(1, keepdim=True)).square().mean()
+        self.losses.append(float(loss.detach()))
+        return loss
+
+    def dev_metrics(self) -> dict[str, float]:
+        x = torch.eye(3)
+        return {"error": float((self.network(x) - 1.0).square().mean())}
+
+    def export(self, directory: Path, metrics: dict[str, float]) -> None:
+        self.exported.append(metrics["error"])
+
+
+def batches() -> ResumableBatches[Tensor]:
+    def plan(epoch: int, generator: np.random.Generator) -> list[Sequence[int]]:
+        return [[int(number)] for number in generator.permutation(5)]
+
+    def collate(numbers: Sequence[int], generator: np.random.Generator) -> Tensor:
+        return torch.from_numpy(generator.normal(numbers[0], 1.0, (4, 3)).astype(np.float32))
+
+    return ResumableBatches(plan, collate, seed=3)
+
+
+def options(run: Path) -> FitOptions:
+    return FitOptions(run, epochs=3, average_decay=0.9, checkpoint_minutes=0.0)
+
+
+@pytest.mark.parametrize("killed_after", [2, 5, 8])
+def test_a_killed_run_goes_on_exactly_where_it_stood(tmp_path: Path, killed_after: int) -> None:
+    whole = Tiny()
+    fit(whole, batches(), options(tmp_path / "whole"))
+    assert len(whole.losses) == 15
+
+    killed = Tiny(stop_after=killed_after)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        fit(killed, batches(), options(tmp_path / "killed"))
+    resumed = Tiny()
+    fit(resumed, batches(), options(tmp_path / "killed"))
+
+    assert killed.losses + resumed.losses == whole.losses
+    for ours, theirs in zip(resumed.network.parameters(), whole.network.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    assert min(killed.exported + resumed.exported) == min(whole.exported)
+
+
+def test_the_best_model_is_measured_with_averaged_weights(tmp_path: Path) -> None:
+    module = Tiny()
+    fit(module, batches(), options(tmp_path))
+    assert module.exported == sorted(module.exported, reverse=True)
+    with torch.no_grad():
+        plain = module.eval().dev_metrics()["error"]
+    assert plain != module.exported[-1]
+
+
+def test_batches_are_the_same_for_a_seed_and_differ_between_epochs() -> None:
+    first, again = batches(), batches()
+    epochs = [[batch.tolist() for batch in first] for _ in range(2)]
+    assert epochs == [[batch.tolist() for batch in again] for _ in range(2)]
+    assert epochs[0] != epochs[1]
+
+
+def test_one_cycle_rises_to_the_full_rate_and_falls_to_a_hundredth() -> None:
+    rates = [one_cycle(step, 100, 0.1) for step in range(100)]
+    assert max(rates) == pytest.approx(1.0)
+    assert rates.index(max(rates)) in (9, 10)
+    assert rates[0] == pytest.approx(0.1)
+    assert one_cycle(100, 100, 0.1) == pytest.approx(0.01)
