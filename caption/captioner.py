@@ -92,12 +92,8 @@ class Captioner:
         if threads:
             torch.set_num_threads(threads)
         directory = find_model(model, BUNDLED)
-        stored, weights = read_model(directory)
-        try:
-            network = CaptionNetwork(config_from_json(stored))
-            network.load_state_dict(weights)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise InputError(directory, f"is not a captioning model: {error}") from error
+        network = network_from_model(*read_model(directory), directory)
+        network.encoder.fold()
         return cls(network, directory.name, device)
 
     def describe(self, picture: Picture, options: DescribeOptions | None = None) -> Caption:
@@ -151,12 +147,31 @@ def search(decoder: Decoder, scene: Scene, options: DescribeOptions) -> list[lis
     )
 
 
-def config_from_json(stored: Mapping[str, Any]) -> CaptionConfig:
-    """The configuration out of a model directory's `config.json`."""
-    names = CaptionConfig.__dataclass_fields__
-    known = {name: value for name, value in stored.items() if name in names}
-    known["words"] = tuple(known["words"])
-    encoder = dict(known["encoder"])
-    encoder["mean"], encoder["scale"] = tuple(encoder["mean"]), tuple(encoder["scale"])
-    known["encoder"] = EncoderConfig(**encoder)
-    return CaptionConfig(**known)
+def network_from_model(
+    stored: Mapping[str, Any],
+    weights: Mapping[str, Tensor],
+    directory: Path,
+    dropout: float | None = None,
+) -> CaptionNetwork:
+    """The network of a model directory, as `read_model` gives it.
+
+    Args:
+        stored: the configuration.
+        weights: of encoder and decoder.
+        directory: where they come from, for the error.
+        dropout: in place of the stored one.
+
+    Raises:
+        InputError: if it is a model of another kind.
+    """
+    try:
+        encoder = dict(stored["encoder"])
+        encoder["mean"], encoder["scale"] = tuple(encoder["mean"]), tuple(encoder["scale"])
+        shape = {**stored, "words": tuple(stored["words"]), "encoder": EncoderConfig(**encoder)}
+        if dropout is not None:
+            shape["dropout"] = dropout
+        network = CaptionNetwork(CaptionConfig(**shape))
+        network.load_state_dict(weights)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise InputError(directory, f"is not a captioning model: {error}") from error
+    return network

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from torch.nn import functional as F
 
 from caption.images import SIZE, load_image
 from caption.text import END, START, Vocabulary
+from common.errors import InputError
 from common.manifest import read_manifest
 
 
@@ -42,22 +44,6 @@ def read_photographs(manifest: Path) -> list[Photograph]:
     return [Photograph(Path(path), tuple(said)) for path, said in captions.items()]
 
 
-def _cached(
-    directory: Path, identity: object, shape: tuple[int, ...], dtype: type, fill: Callable[[NDArray], None]
-) -> NDArray:
-    """An array in a memory-mapped file that is named after what it holds; filled if it is not there."""
-    name = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
-    path = directory / f"{name}.memmap"
-    if not path.is_file():
-        directory.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        array = np.memmap(part, dtype=dtype, mode="w+", shape=shape)
-        fill(array)
-        array.flush()
-        part.replace(path)
-    return np.memmap(path, dtype=dtype, mode="r", shape=shape)
-
-
 def cache_pictures(photographs: Sequence[Photograph], directory: Path) -> NDArray[np.uint8]:
     """Decode all photographs once: (photographs, 3, 224, 224) uint8.
 
@@ -65,28 +51,30 @@ def cache_pictures(photographs: Sequence[Photograph], directory: Path) -> NDArra
         InputError: if one cannot be read; a training set with holes is not what its owner thinks it is.
     """
 
-    def fill(array: NDArray) -> None:
+    def fill(array: NDArray[Any]) -> None:
         for number, photograph in enumerate(photographs):
             array[number] = load_image(photograph.path).numpy()
 
-    identity = ["pictures", SIZE, [str(photograph.path) for photograph in photographs]]
-    return _cached(directory, identity, (len(photographs), 3, SIZE, SIZE), np.uint8, fill)
+    shape = (len(photographs), 3, SIZE, SIZE)
+    return _cached(directory, ["pictures", *_identity(photographs)], shape, np.uint8, fill)
 
 
 def cache_grids(
     encode: Callable[[Tensor], Tensor],
-    name: str,
+    weights: Mapping[str, Tensor],
+    photographs: Sequence[Photograph],
     pictures: NDArray[np.uint8],
     directory: Path,
     flipped: bool = False,
     batch_size: int = 32,
 ) -> NDArray[np.float16]:
-    """Run an encoder that stands still over all pictures: (pictures, positions, channels) float16.
+    """Run an encoder that stands still over all pictures: (photographs, positions, channels) float16.
 
     Args:
         encode: (batch, 3, 224, 224) uint8 -> (batch, positions, channels).
-        name: says which encoder and which pictures; a cache of the same name is taken as it is.
-        pictures: (pictures, 3, 224, 224) uint8.
+        weights: of the encoder; with the photographs they say whether a cache can be taken as it is.
+        photographs: what is on the pictures.
+        pictures: from `cache_pictures`.
         directory: where caches lie.
         flipped: mirror the pictures left to right.
         batch_size: pictures that the encoder reads at once.
@@ -94,14 +82,45 @@ def cache_grids(
     with torch.inference_mode():
         shape = encode(torch.from_numpy(pictures[:1].copy())).shape[1:]
 
-    def fill(array: NDArray) -> None:
+    def fill(array: NDArray[Any]) -> None:
         with torch.inference_mode():
             for start in range(0, len(pictures), batch_size):
                 batch = torch.from_numpy(pictures[start : start + batch_size].copy())
                 array[start : start + batch_size] = encode(batch.flip(-1) if flipped else batch).numpy()
 
-    identity = ["grids", name, flipped, len(pictures)]
+    digest = hashlib.sha256()
+    for name, weight in weights.items():
+        digest.update(name.encode() + weight.detach().cpu().contiguous().numpy().tobytes())
+    identity = ["grids", digest.hexdigest(), flipped, *_identity(photographs)]
     return _cached(directory, identity, (len(pictures), *shape), np.float16, fill)
+
+
+def _identity(photographs: Sequence[Photograph]) -> list[tuple[str, int, int]]:
+    """Which files these are, as they stand today."""
+    states = [(str(photograph.path.resolve()), photograph.path.stat()) for photograph in photographs]
+    return [(path, state.st_size, state.st_mtime_ns) for path, state in states]
+
+
+def _cached(
+    directory: Path,
+    identity: list[Any],
+    shape: tuple[int, ...],
+    dtype: type,
+    fill: Callable[[NDArray[Any]], None],
+) -> NDArray[Any]:
+    """An array in a memory-mapped file that is named after what it holds; filled if it is not there."""
+    path = directory / f"{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]}.memmap"
+    try:
+        if not path.is_file():
+            directory.mkdir(parents=True, exist_ok=True)
+            part = path.with_suffix(".part")
+            array = np.memmap(part, dtype=dtype, mode="w+", shape=shape)
+            fill(array)
+            array.flush()
+            part.replace(path)
+        return np.memmap(path, dtype=dtype, mode="r", shape=shape)
+    except OSError as error:
+        raise InputError(directory, f"the cache cannot be used: {error.strerror}") from error
 
 
 @dataclass(frozen=True)
@@ -109,12 +128,14 @@ class CaptionBatch:
     """Photographs with equally many captions each.
 
     Attributes:
+        numbers: which photographs of the training set these are.
         views: (photographs, 3, 224, 224) uint8 pictures, or (photographs, positions, channels) grids.
         inputs: (captions, steps) symbols, start first; the captions of a photograph in a row.
         targets: (captions, steps) the symbol that follows each, end last.
         lengths: (captions,) steps that count.
     """
 
+    numbers: tuple[int, ...]
     views: Tensor
     inputs: Tensor
     targets: Tensor
@@ -122,9 +143,8 @@ class CaptionBatch:
 
     def to(self, device: torch.device) -> CaptionBatch:
         """The same batch on another device."""
-        return CaptionBatch(
-            self.views.to(device), self.inputs.to(device), self.targets.to(device), self.lengths.to(device)
-        )
+        tensors = (self.views, self.inputs, self.targets, self.lengths)
+        return CaptionBatch(self.numbers, *(tensor.to(device) for tensor in tensors))
 
 
 def pad_captions(captions: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor, Tensor]:
@@ -197,7 +217,7 @@ class TrainingPhotographs:
                     for number, flip in zip(numbers, mirrored, strict=True)
                 ]
             )
-        return CaptionBatch(views, *pad_captions(captions))
+        return CaptionBatch(tuple(numbers), views, *pad_captions(captions))
 
 
 def vary(picture: Tensor, mirrored: bool, generator: np.random.Generator) -> Tensor:

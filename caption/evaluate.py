@@ -75,7 +75,7 @@ def evaluate(
     manifest: Path,
     options: DescribeOptions | None = None,
     batch_size: int = 32,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], object] | None = None,
 ) -> CaptionReport:
     """Describe every photograph of a manifest (`path`, `caption`) and score the captions.
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from caption.encoder import Encoder, EncoderConfig
-from caption.text import END, START, UNKNOWN
+from caption.text import START, UNKNOWN
 from common.recurrent import RecurrentConfig, RecurrentStack, State
 
 
@@ -25,8 +25,8 @@ class CaptionConfig:
     Attributes:
         words: word of each symbol; see `caption.text.Vocabulary`.
         encoder: which network looks.
-        attention: weigh the grid's positions anew for each word; without it the GRU starts from the
-            picture's mean features and never looks again.
+        attention: weigh the grid's positions anew for each word; without it every word is given
+            their mean.
         hidden_size: units of the GRU.
         embedding_size: of a word's vector, which serves as input and, transposed, as output.
         attention_size: of the space in which a position and the GRU's state are compared.
@@ -58,18 +58,19 @@ class Scene(NamedTuple):
     first: Tensor
 
 
-class Speech(NamedTuple):
+class DecoderState(NamedTuple):
     """Where captions stand between two words.
 
     Attributes:
-        scene: the pictures; shared by all captions.
-        picture: (captions,) which picture each caption is about.
+        scene: the pictures.
+        picture: (captions,) which picture of the scene each caption is about; None if they follow
+            the pictures' order, equally many a picture.
         state: of the GRU.
         attention: (captions, positions) where the last step looked.
     """
 
     scene: Scene
-    picture: Tensor
+    picture: Tensor | None
     state: State
     attention: Tensor
 
@@ -109,21 +110,17 @@ class Decoder(nn.Module):
         keys = self.to_key(grid) if self.config.attention else values[..., :0]
         return Scene(keys, values, first)
 
-    def begin(self, scene: Scene, captions: int = 1) -> Speech:
+    def begin(self, scene: Scene, captions: int = 1) -> DecoderState:
         """The state before the first word of `captions` captions a picture, one picture after another."""
-        picture = torch.arange(len(scene.first), device=scene.first.device).repeat_interleave(captions)
-        uniform = scene.values.new_full((len(picture), scene.values.shape[1]), 1.0 / scene.values.shape[1])
-        return Speech(scene, picture, (scene.first[picture].unsqueeze(0),), uniform)
+        first = scene.first.repeat_interleave(captions, dim=0)
+        positions = scene.values.shape[1]
+        uniform = scene.values.new_full((len(first), positions), 1.0 / positions)
+        return DecoderState(scene, None, (first.unsqueeze(0),), uniform)
 
-    def step(self, symbols: Tensor, speech: Speech) -> tuple[Tensor, Speech]:
-        """Say one word more: symbols (captions,) -> log-probabilities (captions, words), and the state.
-
-        The unknown word and the start symbol cannot follow.
-        """
-        logits, speech = self._logits(self.embedding(symbols), speech)
-        forbidden = logits.new_zeros(logits.shape[-1])
-        forbidden[[START, UNKNOWN]] = -torch.inf
-        return (logits + forbidden).float().log_softmax(dim=-1), speech
+    def step(self, symbols: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
+        """Say one word more: symbols (captions,) -> log-probabilities (captions, words), and the state."""
+        found, state = self._recur(self.embedding(symbols), state)
+        return speakable(self._score(found)), state
 
     def forward(self, scene: Scene, symbols: Tensor) -> Tensor:
         """Teacher forcing: the scores of every next word, given the true words before it.
@@ -136,49 +133,53 @@ class Decoder(nn.Module):
         Returns:
             Logits (captions, steps, words).
         """
-        speech = self.begin(scene, len(symbols) // len(scene.first))
-        # What a caption compares and sees at each step is picked once, not at every step.
-        picked = Scene(scene.keys[speech.picture], scene.values[speech.picture], scene.first)
-        speech = speech._replace(scene=picked, picture=torch.arange(len(symbols), device=symbols.device))
+        state = self.begin(scene, len(symbols) // len(scene.first))
         words = self.dropout(self.embedding(symbols))
-        outputs = []
+        found = []
         for position in range(symbols.shape[1]):
-            output, speech = self._output(words[:, position], speech, picked.keys, picked.values)
-            outputs.append(output)
-        return self._score(torch.stack(outputs, dim=1))
+            one, state = self._recur(words[:, position], state)
+            found.append(one)
+        return self._score(torch.stack(found, dim=1))
 
     @staticmethod
-    def reorder(speech: Speech, indices: Tensor) -> Speech:
+    def reorder(state: DecoderState, indices: Tensor) -> DecoderState:
         """The state of new captions, where caption i goes on from caption `indices[i]`."""
-        return Speech(
-            speech.scene,
-            speech.picture[indices],
-            RecurrentStack.reorder(speech.state, indices),
-            speech.attention[indices],
+        return DecoderState(
+            state.scene,
+            indices if state.picture is None else state.picture[indices],
+            RecurrentStack.reorder(state.state, indices),
+            state.attention[indices],
         )
 
-    def _logits(self, words: Tensor, speech: Speech) -> tuple[Tensor, Speech]:
-        """Word vectors (captions, embedding_size) -> logits (captions, words), and the state."""
-        keys, values = speech.scene.keys[speech.picture], speech.scene.values[speech.picture]
-        output, speech = self._output(words, speech, keys, values)
-        return self._score(output), speech
+    def _recur(self, words: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
+        """One step up to what the next word is chosen by.
 
-    def _output(self, words: Tensor, speech: Speech, keys: Tensor, values: Tensor) -> tuple[Tensor, Speech]:
-        """One step up to what the words are compared with: (captions, embedding_size), and the state."""
+        Args:
+            words: (captions, embedding_size) vectors of the words said last.
+            state: of the captions.
+
+        Returns:
+            (captions, hidden_size + context_size), and the state.
+        """
+        keys, values, _ = state.scene
+        if state.picture is not None:
+            keys, values = keys[state.picture], values[state.picture]
+        # The captions of a picture share its keys and values.
+        attention = state.attention.view(len(keys), -1, keys.shape[1])  # (pictures, captions, positions)
         if self.config.attention:
-            query = self.to_query(speech.state[0][-1]).unsqueeze(1)
-            energies = self.to_weight(torch.tanh(keys + query)).squeeze(-1)  # (captions, positions)
+            query = self.to_query(state.state[0][-1]).view(len(keys), -1, 1, keys.shape[2])
+            energies = self.to_weight(torch.tanh(keys.unsqueeze(1) + query)).squeeze(-1)
             attention = energies.softmax(dim=-1)
-        else:
-            attention = speech.attention
-        context = torch.bmm(attention.unsqueeze(1), values).squeeze(1)
-        hidden, state = self.recurrent.step(torch.cat([words, context], dim=-1), speech.state)
-        output = torch.tanh(self.to_output(self.dropout(torch.cat([hidden, context], dim=-1))))
-        return output, Speech(speech.scene, speech.picture, state, attention)
+        context = torch.bmm(attention.to(values.dtype), values).flatten(0, 1)  # (captions, context_size)
+        attention = attention.flatten(0, 1)
+        hidden, recurrent = self.recurrent.step(torch.cat([words, context], dim=-1), state.state)
+        found = torch.cat([hidden, context], dim=-1)
+        return found, DecoderState(state.scene, state.picture, recurrent, attention)
 
-    def _score(self, output: Tensor) -> Tensor:
-        """(..., embedding_size) -> logits (..., words): how well each word's vector fits."""
-        return F.linear(self.dropout(output), self.embedding.weight * _SHARPNESS, self.output_bias)
+    def _score(self, found: Tensor) -> Tensor:
+        """(..., hidden_size + context_size) -> logits (..., words): how well each word's vector fits."""
+        wanted = torch.tanh(self.to_output(self.dropout(found)))
+        return F.linear(self.dropout(wanted), self.embedding.weight * _SHARPNESS, self.output_bias)
 
 
 # Embeddings start small, so that they suit the GRU; as outputs they need a larger scale.
@@ -199,6 +200,13 @@ class CaptionNetwork(nn.Module):
         return self.decoder.look(self.encoder(pictures))
 
 
+def speakable(logits: Tensor) -> Tensor:
+    """Logits (..., words) -> log-probabilities; the start symbol and the unknown word never follow."""
+    allowed = logits.float()
+    allowed = allowed.index_fill(-1, torch.tensor([START, UNKNOWN], device=logits.device), -torch.inf)
+    return allowed.log_softmax(dim=-1)
+
+
 def caption_loss(logits: Tensor, targets: Tensor, lengths: Tensor, smoothing: float = 0.1) -> Tensor:
     """Cross-entropy with label smoothing, averaged over words, in nats.
 
@@ -210,6 +218,3 @@ def caption_loss(logits: Tensor, targets: Tensor, lengths: Tensor, smoothing: fl
     """
     mask = torch.arange(targets.shape[1], device=targets.device) < lengths.unsqueeze(1)
     return F.cross_entropy(logits[mask].float(), targets[mask], label_smoothing=smoothing)
-
-
-__all__ = ["END", "CaptionConfig", "CaptionNetwork", "Decoder", "Scene", "Speech", "caption_loss"]

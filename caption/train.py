@@ -1,7 +1,8 @@
 """Training a captioner: captioned photographs in, a model directory out.
 
-First the decoder learns beside an encoder that stands still, whose grids are worked out once; then both
-learn together from the pictures, the encoder in smaller steps.
+Three stages, each from the best model of the one before it. The decoder learns beside an encoder that
+stands still, whose grids are worked out once; then both learn from the pictures; then the decoder says
+captions of its own, and those that agree with people's more than their siblings do become likelier.
 """
 
 from __future__ import annotations
@@ -16,21 +17,27 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from caption.captioner import DescribeOptions, config_from_json, search
+from caption.captioner import DescribeOptions, network_from_model, search
 from caption.data import (
     CaptionBatch,
     Photograph,
     TrainingPhotographs,
     cache_grids,
     cache_pictures,
+    pad_captions,
     read_photographs,
 )
-from caption.encoder import EncoderConfig, load_imagenet
+from caption.encoder import EncoderConfig, load_imagenet, load_torchvision
 from caption.evaluate import score_captions
-from caption.network import CaptionConfig, CaptionNetwork, caption_loss
-from caption.text import Vocabulary
+from caption.network import CaptionConfig, CaptionNetwork, Scene, caption_loss, speakable
+from caption.reward import CiderReward
+from caption.text import END, START, Vocabulary
+from common.errors import InputError
 from common.model_files import read_model, write_model
+from common.search import Hypothesis, sample
 from common.training import FitOptions, ResumableBatches, TrainingModule, decayed, fit
+
+StageName = Literal["decoder", "everything", "reward"]
 
 
 @dataclass(frozen=True)
@@ -39,26 +46,28 @@ class TrainOptions:
 
     Attributes:
         train, dev: manifests of captioned photographs.
-        run: directory for checkpoint, log and the best model; an unfinished run in it is resumed.
+        run: directory for checkpoints, logs and the best model; an unfinished run in it is resumed.
         cache: directory for decoded pictures and grids.
         init: a model directory to start from instead of a new decoder.
         encoder: which network looks; see `caption.encoder`.
-        encoder_weights: a safetensors file with ImageNet weights of EfficientNet-Lite0.
-        fine_tune: let the encoder learn as well.
-        frozen_blocks: of a fine-tuned EfficientNet-Lite0, this many first blocks stand still: they are
-            the costly ones, and the most general.
+        encoder_weights: a safetensors file with ImageNet weights of EfficientNet-Lite0, or
+            "torchvision" for that package's own weights, which it downloads.
         attention: weigh the grid's positions anew for each word.
-        epochs: passes over the photographs.
-        batch_size: photographs in a batch, five captions each.
-        learning_rate: highest of the one-cycle schedule.
-        encoder_rate: the encoder's learning rate is this share of it.
-        warmup: share of the steps until then.
+        decoder_epochs, everything_epochs, reward_epochs: passes over the photographs in each stage; 0
+            leaves it out.
+        decoder_rate, everything_rate, reward_rate: highest of each stage's one-cycle schedule.
+        encoder_share: the encoder's learning rate is this share of the decoder's.
+        warmup: share of a stage's steps until the highest rate.
         weight_decay: AdamW's.
+        batch_size: photographs in a batch, five captions each.
+        reward_batch_size: the same in the reward stage, which gains from more and smaller steps.
         least_count: words that stand in fewer places of the captions are not learned.
         smoothing: of the labels.
         dropout: of word vectors and outputs.
+        reward_dropout: the same in the reward stage.
         seed: of everything random.
-        precision: "bf16-mixed" helps only processors that have bfloat16 instructions.
+        precision: "bf16-mixed" more than halves the decoder's time on processors that have bfloat16
+            instructions.
         average_decay: of the moving average of the weights that is evaluated and kept.
         threads: of PyTorch; 0 leaves its own choice.
         device: "cpu", "cuda", "mps" or "auto".
@@ -70,19 +79,23 @@ class TrainOptions:
     cache: Path = Path("runs/cache")
     init: Path | None = None
     encoder: str = EncoderConfig().name
-    encoder_weights: Path | None = None
-    fine_tune: bool = False
-    frozen_blocks: int = 0
+    encoder_weights: Path | Literal["torchvision"] | None = None
     attention: bool = True
-    epochs: int = 8
-    batch_size: int = 32
-    learning_rate: float = 1.5e-3
-    encoder_rate: float = 0.1
+    decoder_epochs: int = 5
+    everything_epochs: int = 4
+    reward_epochs: int = 4
+    decoder_rate: float = 1.5e-3
+    everything_rate: float = 7e-4
+    reward_rate: float = 2e-4
+    encoder_share: float = 0.15
     warmup: float = 0.1
     weight_decay: float = 0.01
+    batch_size: int = 32
+    reward_batch_size: int = 16
     least_count: int = 4
     smoothing: float = 0.1
     dropout: float = 0.4
+    reward_dropout: float = 0.2
     seed: int = 1
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     average_decay: float = 0.99
@@ -90,64 +103,15 @@ class TrainOptions:
     device: str = "cpu"
 
 
-class CaptionModule(TrainingModule[CaptionNetwork]):
-    """The captioner, its word loss, and its scores on the dev photographs."""
+@dataclass(frozen=True)
+class _Stage:
+    """One part of a run: what learns, from what, how long and in what steps."""
 
-    def __init__(
-        self,
-        network: CaptionNetwork,
-        dev: list[Photograph],
-        dev_views: NDArray[Any],
-        options: TrainOptions,
-    ) -> None:
-        super().__init__(network, options.learning_rate, options.warmup, options.weight_decay)
-        self.dev = dev
-        self.dev_views = dev_views
-        self.options = options
-        self.vocabulary = Vocabulary(network.config.words)
-        network.encoder.requires_grad_(options.fine_tune)
-        if options.fine_tune and options.frozen_blocks:
-            network.encoder.freeze(options.frozen_blocks)
-
-    def scene(self, views: Tensor) -> Any:
-        """Pictures or grids -> what captions are made from."""
-        if views.ndim == 4:
-            # Backwards, depthwise convolutions are slower in bfloat16; the decoder is twice as fast.
-            with torch.autocast(views.device.type, enabled=False):
-                views = self.network.encoder(views)
-        return self.network.decoder.look(views)
-
-    def training_step(self, batch: CaptionBatch, batch_number: int) -> Tensor:
-        """Cross-entropy of one batch, in nats a word."""
-        logits = self.network.decoder(self.scene(batch.views), batch.inputs)
-        loss = caption_loss(logits, batch.targets, batch.lengths, self.options.smoothing)
-        self.log("loss", loss, batch_size=len(batch.lengths))
-        return loss
-
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """The encoder learns in smaller steps than the decoder."""
-        groups = decayed(self.network.decoder, self.weight_decay)
-        if self.options.fine_tune:
-            rate = self.learning_rate * self.options.encoder_rate
-            groups += decayed(self.network.encoder, self.weight_decay, lr=rate)
-        return groups
-
-    def dev_metrics(self) -> dict[str, float]:
-        """Scores on the dev photographs, with the search that `caption describe` uses."""
-        captions = []
-        for start in range(0, len(self.dev), 50):
-            views = torch.from_numpy(np.array(self.dev_views[start : start + 50]))
-            scene = self.scene(views if views.ndim == 4 else views.float())
-            found = search(self.network.decoder, scene, DescribeOptions())
-            captions += [self.vocabulary.decode(several[0].symbols) for several in found]
-        scores = score_captions([photograph.captions for photograph in self.dev], captions)
-        return {"minus_cider": -scores.cider, **vars(scores)}
-
-    def export(self, directory: Path, metrics: dict[str, float]) -> None:
-        """Write a model directory; the card of a shipped model is written by hand."""
-        figures = "\n".join(f"- {name}: {figure:.1f}" for name, figure in metrics.items())
-        card = f"# Captioner\n\nOn the dev photographs it was chosen by:\n\n{figures}\n"
-        write_model(directory, dataclasses.asdict(self.network.config), self.network.state_dict(), card)
+    name: StageName
+    epochs: int
+    learning_rate: float
+    batch_size: int
+    dropout: float
 
 
 def train(options: TrainOptions) -> None:
@@ -158,29 +122,45 @@ def train(options: TrainOptions) -> None:
     """
     if options.threads:
         torch.set_num_threads(options.threads)
-    torch.manual_seed(options.seed)
     photographs, dev = read_photographs(options.train), read_photographs(options.dev)
-    network = _network(options, photographs)
-    pictures = cache_pictures(photographs, options.cache)
-    dev_views: NDArray[Any] = cache_pictures(dev, options.cache)
-    vocabulary = Vocabulary(network.config.words)
+    best = options.init
+    for stage in _stages(options):
+        directory = options.run / stage.name
+        finished = directory / "finished"
+        if not finished.is_file():
+            torch.manual_seed(options.seed)
+            network = _network(options, stage, photographs, best)
+            _train_stage(network, stage, photographs, dev, options)
+            finished.touch()
+        best = directory / "best"
+    if best is None:
+        raise InputError(options.run, "nothing to train: every stage has 0 epochs")
+    config, weights = read_model(best)
+    write_model(options.run / "best", config, weights, (best / "README.md").read_text(encoding="utf-8"))
+
+
+def _train_stage(
+    network: CaptionNetwork,
+    stage: _Stage,
+    photographs: list[Photograph],
+    dev: list[Photograph],
+    options: TrainOptions,
+) -> None:
+    """One stage: its best model so far is always in `run/<stage>/best`."""
+    pictures, dev_pictures = (cache_pictures(several, options.cache) for several in (photographs, dev))
     views: Any = pictures
-    if not options.fine_tune:
-        encoder = network.encoder.eval()
-        name = f"{options.init or options.encoder_weights or options.seed} {options.encoder}"
-        views = tuple(
-            cache_grids(encoder, f"{name} train", pictures, options.cache, flipped)
-            for flipped in (False, True)
-        )
-        dev_views = cache_grids(encoder, f"{name} dev", dev_views, options.cache)
-    training_set = TrainingPhotographs(photographs, vocabulary, views, options.batch_size)
-    batches: ResumableBatches[Any] = ResumableBatches(training_set.plan, training_set.collate, options.seed)
+    dev_views: NDArray[Any] = dev_pictures
+    if stage.name != "everything":
+        views = tuple(_grids(network, photographs, pictures, options, flipped) for flipped in (False, True))
+        dev_views = _grids(network, dev, dev_pictures, options)
+    vocabulary = Vocabulary(network.config.words)
+    training_set = TrainingPhotographs(photographs, vocabulary, views, stage.batch_size)
     fit(
-        CaptionModule(network, dev, dev_views, options),
-        batches,
+        CaptionModule(network, stage, dev, dev_views, training_set.symbols, options),
+        ResumableBatches(training_set.plan, training_set.collate, options.seed),
         FitOptions(
-            run=options.run,
-            epochs=options.epochs,
+            run=options.run / stage.name,
+            epochs=stage.epochs,
             seed=options.seed,
             precision=options.precision,
             average_decay=options.average_decay,
@@ -189,24 +169,167 @@ def train(options: TrainOptions) -> None:
     )
 
 
-def _network(options: TrainOptions, photographs: list[Photograph]) -> CaptionNetwork:
-    """A network to start from: a new decoder, or that of a model directory."""
-    if options.init is not None:
-        stored, weights = read_model(options.init)
-        network = CaptionNetwork(dataclasses.replace(config_from_json(stored), dropout=options.dropout))
-        network.load_state_dict(weights)
-        return network
-    words = Vocabulary.of(
-        (one for photograph in photographs for one in photograph.captions), options.least_count
-    )
+class CaptionModule(TrainingModule[CaptionNetwork]):
+    """The captioner in one stage: its loss, and its scores on the dev photographs.
+
+    Args:
+        network: what is trained.
+        stage: which parts of it learn, and from what.
+        dev: photographs that are measured on.
+        dev_views: pictures (photographs, 3, 224, 224) or grids (photographs, positions, channels).
+        references: what people said of each training photograph, as symbols.
+        options: of the run.
+    """
+
+    def __init__(
+        self,
+        network: CaptionNetwork,
+        stage: _Stage,
+        dev: list[Photograph],
+        dev_views: NDArray[Any],
+        references: list[list[list[int]]],
+        options: TrainOptions,
+    ) -> None:
+        super().__init__(network, stage.learning_rate, options.warmup, options.weight_decay)
+        self.stage = stage
+        self.dev = dev
+        self.dev_views = dev_views
+        self.options = options
+        self.vocabulary = Vocabulary(network.config.words)
+        self.reward = CiderReward(references) if stage.name == "reward" else None
+        network.encoder.requires_grad_(stage.name == "everything")
+
+    def scene(self, views: Tensor) -> Scene:
+        """Pictures or grids -> what captions are made from."""
+        if views.ndim == 4:
+            # On a CPU the backward pass of depthwise convolutions is slower in bfloat16.
+            with torch.autocast("cpu", enabled=False):
+                views = self.network.encoder(views)
+        return self.network.decoder.look(views.float())
+
+    def training_step(self, batch: CaptionBatch, batch_number: int) -> Tensor:
+        """The loss of one batch."""
+        scene = self.scene(batch.views)
+        if self.reward is not None:
+            return self._reward_loss(scene, batch.numbers, self.reward)
+        logits = self.network.decoder(scene, batch.inputs)
+        loss = caption_loss(logits, batch.targets, batch.lengths, self.options.smoothing)
+        self.log("loss", loss, batch_size=len(batch.lengths))
+        return loss
+
+    def _reward_loss(self, scene: Scene, numbers: tuple[int, ...], reward: CiderReward) -> Tensor:
+        """Self-critical sequence training (Rennie et al. 2017, arXiv:1612.00563).
+
+        Of five captions that are drawn for each photograph, those with a better reward than the mean
+        of the other four become likelier, the rest less likely (Kool et al. 2019; Luo 2020,
+        arXiv:2003.09971).
+        """
+        said = self._samples(scene, _SAMPLES)
+        captions = [list(one.symbols) for one in said]
+        rewards = torch.tensor(
+            [reward(numbers[row // _SAMPLES], caption) for row, caption in enumerate(captions)]
+        ).view(-1, _SAMPLES)
+        advantages = (rewards - rewards.mean(dim=1, keepdim=True)) * (_SAMPLES / (_SAMPLES - 1))
+        inputs, targets, lengths = (part.to(self.device) for part in pad_captions(captions))
+        # A caption that was cut off never said its end.
+        lengths = lengths - torch.tensor([not one.finished for one in said], device=self.device).long()
+        log_probs = speakable(self.network.decoder(scene, inputs))
+        chosen = log_probs.gather(-1, targets.unsqueeze(-1)).squeeze(-1)  # (captions, steps)
+        mask = torch.arange(chosen.shape[1], device=self.device) < lengths.unsqueeze(1)
+        weighed = chosen * advantages.view(-1, 1).to(self.device)
+        self.log("reward", rewards.mean(), batch_size=len(numbers), prog_bar=True)
+        return -weighed[mask].sum() / mask.sum()
+
+    @torch.no_grad()
+    def _samples(self, scene: Scene, captions: int) -> list[Hypothesis]:
+        """Draw captions without dropout; the draws depend on seed and step alone, as a resume needs."""
+        decoder = self.network.decoder.eval()
+        generator = torch.Generator().manual_seed(self.options.seed * 1_000_003 + self.global_step)
+        state = decoder.begin(Scene(*(part.detach() for part in scene)), captions)
+        said = sample(decoder.step, state, len(state.scene.first), START, END, generator, _MOST_WORDS + 1)
+        decoder.train()
+        return said
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """The encoder learns in smaller steps than the decoder."""
+        groups = decayed(self.network.decoder, self.weight_decay)
+        if self.stage.name == "everything":
+            rate = self.learning_rate * self.options.encoder_share
+            groups += decayed(self.network.encoder, self.weight_decay, lr=rate)
+        return groups
+
+    def dev_metrics(self) -> dict[str, float]:
+        """Scores on the dev photographs, with the search that `caption describe` uses."""
+        captions = []
+        for start in range(0, len(self.dev), 50):
+            views = torch.from_numpy(np.array(self.dev_views[start : start + 50])).to(self.device)
+            found = search(self.network.decoder, self.scene(views), DescribeOptions())
+            captions += [self.vocabulary.decode(several[0].symbols) for several in found]
+        scores = score_captions([photograph.captions for photograph in self.dev], captions)
+        return {"minus cider": -scores.cider, **dataclasses.asdict(scores)}
+
+    def export(self, directory: Path, metrics: dict[str, float]) -> None:
+        """Write a model directory; the card of a shipped model is written by hand."""
+        figures = "\n".join(f"- {name}: {figure:.1f}" for name, figure in metrics.items())
+        card = f"# Captioner\n\nOn the dev photographs that it was chosen by, beam 3:\n\n{figures}\n"
+        write_model(directory, dataclasses.asdict(self.network.config), self.network.state_dict(), card)
+
+
+# Captions that are drawn for each photograph in the reward stage, and how long they may become.
+_SAMPLES = 5
+_MOST_WORDS = 20
+
+
+def _stages(options: TrainOptions) -> list[_Stage]:
+    """The stages that the options ask for."""
+    size, dropout = options.batch_size, options.dropout
+    stages = [
+        _Stage("decoder", options.decoder_epochs, options.decoder_rate, size, dropout),
+        _Stage("everything", options.everything_epochs, options.everything_rate, size, dropout),
+        _Stage(
+            "reward",
+            options.reward_epochs,
+            options.reward_rate,
+            options.reward_batch_size,
+            options.reward_dropout,
+        ),
+    ]
+    return [stage for stage in stages if stage.epochs > 0]
+
+
+def _grids(
+    network: CaptionNetwork,
+    photographs: list[Photograph],
+    pictures: NDArray[np.uint8],
+    options: TrainOptions,
+    flipped: bool = False,
+) -> NDArray[np.float16]:
+    """The grids of an encoder that stands still, from the cache if its weights are the same."""
+    encoder = network.encoder.to("cuda" if options.device == "cuda" else "cpu").eval()
+
+    def encode(batch: Tensor) -> Tensor:
+        return encoder(batch.to(encoder.mean.device)).cpu()
+
+    return cache_grids(encode, encoder.state_dict(), photographs, pictures, options.cache, flipped)
+
+
+def _network(
+    options: TrainOptions, stage: _Stage, photographs: list[Photograph], init: Path | None
+) -> CaptionNetwork:
+    """A network to start a stage with: that of a model directory, or a new decoder."""
+    if init is not None:
+        return network_from_model(*read_model(init), init, dropout=stage.dropout)
+    said = (caption for photograph in photographs for caption in photograph.captions)
     network = CaptionNetwork(
         CaptionConfig(
-            words=words.words,
-            encoder=EncoderConfig(options.encoder),
+            words=Vocabulary.of(said, options.least_count).words,
+            encoder=EncoderConfig.of(options.encoder),
             attention=options.attention,
-            dropout=options.dropout,
+            dropout=stage.dropout,
         )
     )
-    if options.encoder_weights is not None:
+    if options.encoder_weights == "torchvision":
+        load_torchvision(network.encoder)
+    elif options.encoder_weights is not None:
         load_imagenet(network.encoder, options.encoder_weights)
     return network

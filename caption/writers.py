@@ -10,17 +10,16 @@ import csv
 import io
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING
 
 from common.errors import InputError
 
 if TYPE_CHECKING:
     from caption.captioner import Caption
 
-# One file a photograph, and one file for all photographs.
-FileFormat = Literal["txt"]
-TableFormat = Literal["jsonl", "csv"]
-FORMATS: tuple[str, ...] = (*get_args(FileFormat), *get_args(TableFormat))
+# One file a photograph, and one table for all photographs.
+FILES, TABLES = ("txt",), ("jsonl", "csv")
+FORMATS = FILES + TABLES
 
 CSV_COLUMNS = ("path", "caption", "confidence")
 
@@ -53,12 +52,12 @@ def as_csv(path: str, caption: Caption) -> str:
     return _csv_row(path, caption.text, f"{caption.confidence:.4f}")
 
 
-def header(format: TableFormat) -> str:
+def header(format: str) -> str:
     """What stands above a table's first row."""
     return _csv_row(*CSV_COLUMNS) if format == "csv" else ""
 
 
-def as_row(format: TableFormat, path: str, caption: Caption) -> str:
+def as_row(format: str, path: str, caption: Caption) -> str:
     """One row of a table."""
     return as_csv(path, caption) if format == "csv" else as_json(path, caption)
 
@@ -78,14 +77,13 @@ class CaptionTable:
         InputError: if the file is there and is no such table.
     """
 
-    def __init__(self, path: Path, format: TableFormat, overwrite: bool = False) -> None:
+    def __init__(self, path: Path, format: str, overwrite: bool = False) -> None:
         self.path = path
-        self.format: TableFormat = format
+        self.format = format
         self.paths: set[str] = set()
         self._whole = 0  # bytes up to the end of the last whole row
         if not overwrite:
             self.paths, self._whole = _read_table(path, format)
-        self._started = False
 
     def add(self, path: str, caption: Caption) -> None:
         """Append a photograph's row.
@@ -97,22 +95,18 @@ class CaptionTable:
         text = row if self._whole else header(self.format) + row
         data = text.encode("utf-8", "surrogateescape")
         try:
-            if not self._started:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                self.path.touch()
-            with self.path.open("r+b") as file:
-                if not self._started and self.path.is_file():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("ab") as file:
+                if self.path.is_file():  # a pipe or a device has no torn row to drop
                     file.truncate(self._whole)
-                file.seek(self._whole)
                 file.write(data)
         except OSError as error:
             raise InputError(self.path, f"cannot be written: {error.strerror}") from error
-        self._started = True
         self._whole += len(data)
         self.paths.add(path)
 
 
-def _read_table(path: Path, format: TableFormat) -> tuple[set[str], int]:
+def _read_table(path: Path, format: str) -> tuple[set[str], int]:
     """The photographs that a table holds, and its bytes up to the end of the last whole row."""
     if not path.is_file():
         return set(), 0

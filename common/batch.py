@@ -237,14 +237,14 @@ def run(
     return summary
 
 
-def write_outputs(render: Callable[[Result, str], str | bytes]) -> Callable[[Job, Result], None]:
-    """A `deliver` for `run` that writes the files of a job: `render(result, format)` gives the content.
+def write_outputs(render: Callable[[Result, str, str], str | bytes]) -> Callable[[Job, Result], None]:
+    """A `deliver` for `run` that writes a job's files: `render(result, path, format)` gives the content.
 
     Everything is rendered before anything is written.
     """
 
     def deliver(job: Job, result: Result) -> None:
-        contents = {path: render(result, format) for format, path in job.outputs.items()}
+        contents = {path: render(result, job.input.path, format) for format, path in job.outputs.items()}
         for path, content in contents.items():
             write_whole(path, content)
 

@@ -76,15 +76,18 @@ def beam_search(
         options: how to search.
 
     Returns:
-        For each element up to `width` hypotheses, best first.
+        For each element up to `width` hypotheses, best first; those that the limit cut off come last.
     """
     width = options.width
+    # As many again may end here and leave room. A greedy search never looks at the second best.
+    reach = 2 * width if width > 1 else 1
     open_: list[list[_Open]] = [[_Open((), (), 0.0)] for _ in range(batch)]
     done: list[list[Hypothesis]] = [[] for _ in range(batch)]
     symbols = torch.full((batch,), start, dtype=torch.long)
     for position in range(1, options.most_steps + 1):
         log_probs, state = step(symbols, state)
-        likeliest, choices = log_probs.cpu().topk(min(2 * width, log_probs.shape[-1]), dim=-1)
+        log_probs = _without_repeats(log_probs.cpu(), open_, options.no_repeat)
+        likeliest, choices = log_probs.topk(min(reach, log_probs.shape[-1]), dim=-1)
         best_rows, best_symbols = likeliest.tolist(), choices.tolist()
         row = 0
         parents: list[int] = []
@@ -92,15 +95,14 @@ def beam_search(
         for element in range(batch):
             candidates: list[tuple[float, int, int, _Open, float]] = []
             for hypothesis in open_[element]:
-                banned = _banned(hypothesis.symbols, options.no_repeat)
                 for value, symbol in zip(best_rows[row], best_symbols[row], strict=True):
-                    if symbol not in banned and value > float("-inf"):
+                    if value > float("-inf"):
                         total = hypothesis.total + value
                         candidates.append((total, row, symbol, hypothesis, value))
                 row += 1
             candidates.sort(key=lambda one: -one[0])
             following: list[_Open] = []
-            for total, parent, symbol, hypothesis, value in candidates[: 2 * width]:
+            for total, parent, symbol, hypothesis, value in candidates[:reach]:
                 values = (*hypothesis.log_probs, value)
                 if symbol == end:
                     score = total / len(values) ** options.length_power
@@ -143,6 +145,16 @@ def _settled(done: list[Hypothesis], best_open: float, position: int, options: B
     lengths = (position + 1, options.most_steps)
     reachable = max(best_open / length**options.length_power for length in lengths)
     return reachable <= done[-1].score
+
+
+def _without_repeats(log_probs: Tensor, open_: list[list[_Open]], size: int) -> Tensor:
+    """Log-probabilities (hypotheses, vocabulary) in which no symbol repeats an n-gram of its hypothesis."""
+    if size < 1:
+        return log_probs
+    allowed = log_probs.clone()
+    for row, hypothesis in enumerate(one for several in open_ for one in several):
+        allowed[row, list(_banned(hypothesis.symbols, size))] = float("-inf")
+    return allowed
 
 
 def _banned(symbols: tuple[int, ...], size: int) -> set[int]:
@@ -209,5 +221,6 @@ def _nucleus(probabilities: Tensor, share: float) -> Tensor:
         return probabilities
     ordered, order = probabilities.sort(dim=-1, descending=True)
     before = ordered.cumsum(dim=-1) - ordered
+    before[..., 0] = -1.0  # one symbol is always left
     ordered = ordered.masked_fill(before >= share, 0.0)
     return torch.zeros_like(probabilities).scatter(-1, order, ordered)

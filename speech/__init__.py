@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from speech.alignment import Word
+    from speech.decoding import DecodingOptions
     from speech.recognizer import Recognizer, Transcript
 
-__all__ = ["Recognizer", "Transcript", "Word"]
+__all__ = ["DecodingOptions", "Recognizer", "Transcript", "Word"]
 
 
 def __getattr__(name: str) -> object:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from speech.text import BLANK, decode
@@ -24,6 +25,21 @@ class Word:
     start: float
     end: float
     confidence: float
+
+
+def forced_path(log_probs: Tensor, symbols: Sequence[int]) -> list[int]:
+    """The most probable path of a known text: a symbol for every step.
+
+    Args:
+        log_probs: (steps, symbols).
+        symbols: of the text, no blanks; as many as fit into the steps.
+    """
+    from torchaudio.functional import forced_align
+
+    if not symbols:
+        return [BLANK] * len(log_probs)
+    path, _ = forced_align(log_probs[None].contiguous(), torch.tensor([list(symbols)]), blank=BLANK)
+    return [int(symbol) for symbol in path[0]]
 
 
 def words_of_path(path: Sequence[int], log_probs: Tensor, step_seconds: float) -> tuple[Word, ...]:

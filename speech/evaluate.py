@@ -9,6 +9,7 @@ from pathlib import Path
 
 from common.manifest import read_manifest
 from speech.audio import SAMPLE_RATE, load_audio
+from speech.decoding import DecodingOptions
 from speech.recognizer import Recognizer
 from speech.scoring import error_rates
 
@@ -38,14 +39,16 @@ class SpeechReport:
 def evaluate(
     recognizer: Recognizer,
     manifest: Path,
+    options: DecodingOptions | None = None,
     batch_size: int = 16,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], object] | None = None,
 ) -> SpeechReport:
     """Transcribe every recording of a manifest (`path`, `text`) and score it.
 
     Args:
         recognizer: what is measured.
         manifest: TSV with a header, paths relative to it.
+        options: how text is found; None for the defaults.
         batch_size: recordings that the network reads at once.
         progress: called with the number of recordings done since the last call.
 
@@ -60,7 +63,7 @@ def evaluate(
     order = sorted(range(len(rows)), key=lambda number: len(recordings[number]))
     for start in range(0, len(order), batch_size):
         numbers: Sequence[int] = order[start : start + batch_size]
-        transcripts = recognizer.transcribe_batch([recordings[number] for number in numbers])
+        transcripts = recognizer.transcribe_batch([recordings[number] for number in numbers], options)
         for number, transcript in zip(numbers, transcripts, strict=True):
             texts[number] = transcript.text
         if progress is not None:
@@ -73,5 +76,5 @@ def evaluate(
         audio_seconds=sum(map(len, recordings)) / SAMPLE_RATE,
         seconds=time.perf_counter() - started,
         model=recognizer.name,
-        decoding="greedy",
+        decoding=str(options or DecodingOptions()),
     )

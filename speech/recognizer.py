@@ -16,9 +16,9 @@ from torch import Tensor
 
 from common.errors import InputError
 from common.model_files import find_model, read_model
-from speech.alignment import Word, words_of_path
-from speech.audio import SAMPLE_RATE, load_audio
-from speech.decoding import collapse
+from speech.alignment import Word, forced_path, words_of_path
+from speech.audio import SAMPLE_RATE, load_audio, require_sound
+from speech.decoding import DecodingOptions, collapse, prefix_beam_search
 from speech.features import FeatureConfig, LogMel
 from speech.network import SpeechConfig, SpeechNetwork
 
@@ -79,20 +79,25 @@ class Recognizer:
             raise InputError(directory, f"is not a speech model: {error}") from error
         return cls(network, directory.name, device)
 
-    def transcribe(self, source: str | Path | BinaryIO | Tensor) -> Transcript:
+    def transcribe(
+        self, source: str | Path | BinaryIO | Tensor, options: DecodingOptions | None = None
+    ) -> Transcript:
         """Transcribe one recording.
 
         Args:
             source: a sound or video file in any usual container, an open binary file, or samples
                 (samples,) float32 at 16 kHz mono.
+            options: how text is found; None for the defaults.
 
         Raises:
             InputError: if the file cannot be read or holds no sound.
         """
-        return self.transcribe_batch([source])[0]
+        return self.transcribe_batch([source], options)[0]
 
     @torch.inference_mode()
-    def transcribe_batch(self, sources: Sequence[str | Path | BinaryIO | Tensor]) -> list[Transcript]:
+    def transcribe_batch(
+        self, sources: Sequence[str | Path | BinaryIO | Tensor], options: DecodingOptions | None = None
+    ) -> list[Transcript]:
         """Transcribe recordings together: for many short ones several times faster than one by one.
 
         Recordings of like length belong in one batch; the shorter ones are padded.
@@ -103,9 +108,12 @@ class Recognizer:
         recordings = [source if isinstance(source, Tensor) else load_audio(source) for source in sources]
         if not recordings:
             return []
+        for samples in recordings:
+            require_sound(samples, "samples")
+        options = options or DecodingOptions()
         log_probs, steps = self.emissions([self.log_mel(samples) for samples in recordings])
         return [
-            self._transcript(emissions[:length], len(samples) / SAMPLE_RATE)
+            self._transcript(emissions[:length], len(samples) / SAMPLE_RATE, options)
             for emissions, length, samples in zip(log_probs, steps.tolist(), recordings, strict=True)
         ]
 
@@ -124,9 +132,12 @@ class Recognizer:
         log_probs, steps = self.network(padded.to(self.device), lengths.to(self.device))
         return log_probs.cpu(), steps.cpu()
 
-    def _transcript(self, log_probs: Tensor, duration: float) -> Transcript:
-        """(steps, symbols) of one recording -> its transcript, greedily."""
-        path = log_probs.argmax(dim=-1).tolist()
+    def _transcript(self, log_probs: Tensor, duration: float, options: DecodingOptions) -> Transcript:
+        """(steps, symbols) of one recording -> its transcript."""
+        if options.beam == 1:
+            path = log_probs.argmax(dim=-1).tolist()
+        else:
+            path = forced_path(log_probs, prefix_beam_search(log_probs, options.beam)[0].symbols)
         words = words_of_path(path, log_probs, self.network.config.step_seconds)
         confidence = sum(word.confidence for word in words) / len(words) if words else None
         return Transcript(collapse(path), duration, words, confidence)

@@ -150,7 +150,7 @@ def test_a_device_is_written_to_and_not_replaced() -> None:
 
 
 def test_every_format_is_rendered_before_one_is_written(tmp_path: Path) -> None:
-    def render(result: str, format: str) -> str:
+    def render(result: str, path: str, format: str) -> str:
         if format == "srt":
             raise InputError("srt", "has no times")
         return result
@@ -252,7 +252,7 @@ def test_a_failed_delivery_names_input_and_output(capsys: pytest.CaptureFixture[
     (tmp_path / "file").touch()
     work = [Job(Input("a", "a"), {"txt": tmp_path / "file" / "a.txt"})]
     summary = run(
-        work, in_batches(load, shout, 2), write_outputs(lambda text, _: str(text)), command="speech"
+        work, in_batches(load, shout, 2), write_outputs(lambda text, *_: str(text)), command="speech"
     )
     assert summary.failed == 1
     assert capsys.readouterr().err.startswith(f"speech: a: {tmp_path}/file/a.txt: cannot be written")
@@ -273,7 +273,7 @@ def test_a_second_run_does_only_what_is_missing(tmp_path: Path) -> None:
 
     def once(formats: Sequence[str]) -> Summary:
         loaded.clear()
-        render = write_outputs(lambda text, format: f"{format} {text}")
+        render = write_outputs(lambda text, _, format: f"{format} {text}")
         return run(
             plan_outputs(inputs, tmp_path, formats), in_batches(loading, shout, 2), render, command="speech"
         )
@@ -341,7 +341,7 @@ def answer(texts):
     return texts
 
 run(plan_outputs(inputs, Path(sys.argv[1]), ["txt"]), in_batches(str, answer, 1),
-    write_outputs(lambda text, _: text), command="speech")
+    write_outputs(lambda text, *_: text), command="speech")
 """
 
 

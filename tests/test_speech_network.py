@@ -51,7 +51,7 @@ def test_a_network_learns_two_utterances() -> None:
     features = torch.randn(2, 90, 8)
     lengths = torch.tensor([90, 60])
     features[1, 60:] = 0.0
-    texts = ["hello you", "all so"]
+    texts = ["held you", "also"]
     targets = torch.tensor([symbol for text in texts for symbol in encode(text)])
     target_lengths = torch.tensor([len(text) for text in texts])
     optimizer = torch.optim.AdamW(network.parameters(), lr=0.01)
@@ -68,7 +68,7 @@ def test_a_text_that_cannot_fit_its_steps_counts_nothing() -> None:
     network = small()
     log_probs, steps = network(torch.randn(1, 12, 8), torch.tensor([12]))
     loss = ctc_loss(log_probs, steps, torch.tensor(encode("far too long")), torch.tensor([12]))
-    assert float(loss) == 0.0
+    assert float(loss.detach()) == 0.0
 
 
 def test_repeats_become_one_and_blanks_go() -> None:

@@ -1,0 +1,271 @@
+"""The `caption` command: it parses, calls, prints, and computes nothing."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from caption import writers
+from common.batch import Job, Outcome, in_batches, plan_outputs, run, write_outputs
+from common.command import (
+    add_batch_options,
+    add_shared_options,
+    add_subcommand,
+    at_least,
+    check_builds,
+    make_parser,
+    resolve_device,
+    run_command,
+)
+from common.errors import InputError
+from common.inputs import Input, collect_inputs
+from common.options import add_options, read_options
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from caption.captioner import Caption, Captioner, DescribeOptions
+
+SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".avif", ".bmp", ".tif", ".tiff", ".ppm")
+
+OUTPUT_HELP = (
+    "txt: a folder, with one file a photograph, or a file for a single photograph; jsonl, csv: one file, "
+    "to which photographs are added that it does not have yet; several formats: a folder for all. "
+    "Without it captions are printed: alone for one photograph that is named, otherwise behind its path "
+    "and a tab"
+)
+
+# Photographs are decoded in this many threads while the network describes those before.
+LOADERS = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and give its exit status."""
+    subcommands: dict[str, Callable[[argparse.Namespace], int]] = {
+        "describe": describe,
+        "evaluate": evaluate,
+        "train": train,
+        "demo": demo,
+    }
+
+    def run_subcommand() -> int:
+        parsed = make_caption_parser().parse_args(arguments)
+        return subcommands[parsed.subcommand](parsed)
+
+    return run_command("caption", run_subcommand)
+
+
+def make_caption_parser() -> argparse.ArgumentParser:
+    """The parser of all subcommands."""
+    parser, subcommands = make_parser("caption", "Photographs become sentences, offline.")
+
+    one = add_subcommand(
+        subcommands,
+        "describe",
+        "say what photographs show",
+        "caption describe holiday/ --format jsonl --output captions.jsonl",
+    )
+    add_batch_options(one, kind="photographs", formats=writers.FORMATS, output=OUTPUT_HELP)
+    _add_decoding_options(one, batch_size=16)
+
+    one = add_subcommand(
+        subcommands,
+        "evaluate",
+        "score captions against what people said",
+        "caption evaluate flickr8k-dev.tsv --beam 3 --json",
+    )
+    one.add_argument("manifest", type=Path, help="TSV file: path, caption; one row a reference")
+    one.add_argument("--json", action="store_true", help="print one JSON object")
+    _add_decoding_options(one, batch_size=32)
+
+    one = add_subcommand(
+        subcommands,
+        "train",
+        "train a captioner, or go on where the run stands",
+        "caption train --train train.tsv --dev dev.tsv --run runs/photos",
+    )
+    one.add_later = _add_train_options
+
+    one = add_subcommand(subcommands, "demo", "open the page on this machine", "caption demo --port 7861")
+    one.add_argument("--port", type=at_least(1), metavar="N", help="of the page (the first that is free)")
+    _add_decoding_options(one, batch_size=1)
+    return parser
+
+
+def describe(arguments: argparse.Namespace) -> int:
+    """Describe photographs, and print or write their captions."""
+    inputs = collect_inputs(arguments.inputs, SUFFIXES, "photographs", arguments.list)
+    if not inputs:
+        raise InputError("describe", "nothing to do: name photographs, folders, globs or a --list")
+    jobs, deliver = _destination(arguments, inputs)
+
+    def process(left: Iterable[Job]) -> Iterator[Outcome[Caption]]:
+        captioner, options = _load(arguments)
+        from caption.images import load_image
+
+        def answer(pictures: list[Tensor]) -> list[Caption]:
+            return captioner.describe_batch(pictures, options)
+
+        yield from in_batches(load_image, answer, arguments.batch_size, LOADERS)(left)
+
+    summary = run(jobs, process, deliver, command="caption", report=arguments.report, unit="photo")
+    return summary.exit_status
+
+
+def evaluate(arguments: argparse.Namespace) -> int:
+    """Score a captioner on a manifest, and print the scores."""
+    captioner, options = _load(arguments)
+    from tqdm import tqdm
+
+    from caption.evaluate import evaluate as evaluate_captioner
+
+    with tqdm(unit="photo", disable=not sys.stderr.isatty()) as bar:
+        report = evaluate_captioner(
+            captioner, arguments.manifest, options, arguments.batch_size, progress=bar.update
+        )
+    fields = dataclasses.asdict(report)
+    if arguments.json:
+        print(json.dumps(fields))
+        return 0
+    for name, value in fields.items():
+        print(f"{name:10} {value:.1f}" if isinstance(value, float) else f"{name:10} {value}")
+    return 0
+
+
+def train(arguments: argparse.Namespace) -> int:
+    """Train a captioner."""
+    from caption.train import TrainOptions
+    from caption.train import train as train_captioner
+
+    options = read_options(TrainOptions, arguments)
+    train_captioner(options)
+    print(options.run / "best")
+    return 0
+
+
+def demo(arguments: argparse.Namespace) -> int:
+    """Open the demo page on loopback until it is interrupted."""
+    captioner, options = _load(arguments)
+    from demos.caption import build_app
+
+    build_app(captioner, options).launch(
+        server_name="127.0.0.1", server_port=arguments.port, share=False, inbrowser=True
+    )
+    return 0
+
+
+def _add_decoding_options(parser: argparse.ArgumentParser, batch_size: int) -> None:
+    """What decides a caption: the same for every subcommand that asks the captioner."""
+    add_shared_options(parser, model="photos", batch_size=batch_size, beam=3)
+    parser.add_argument(
+        "--max-words", type=at_least(1), default=24, metavar="N", help="longest caption (%(default)s)"
+    )
+
+
+def _add_train_options(parser: argparse.ArgumentParser) -> None:
+    """One argument for each of `TrainOptions`."""
+    check_builds("torchvision")
+    from caption.train import TrainOptions
+
+    add_options(parser, TrainOptions)
+
+
+def _load(arguments: argparse.Namespace) -> tuple[Captioner, DescribeOptions]:
+    """The captioner and the search that somebody asks for."""
+    check_builds("torchvision")
+    from caption.captioner import Captioner, DescribeOptions
+
+    device = resolve_device(arguments.device)
+    captioner = Captioner.load(arguments.model, device, arguments.threads)
+    return captioner, DescribeOptions(beam=arguments.beam, most_words=arguments.max_words)
+
+
+def _destination(
+    arguments: argparse.Namespace, inputs: Sequence[Input]
+) -> tuple[list[Job], Callable[[Job, Caption], None]]:
+    """What is still to be done, and how a caption gets to where it belongs."""
+    output: Path | None = arguments.output
+    formats = _formats(arguments.formats, output)
+    if output is None:
+        if len(formats) > 1:
+            raise InputError("--format", "several formats need a folder to go to: add --output FOLDER")
+        return [Job(one) for one in inputs], _printer(formats[0], alone=_is_one_file(arguments, inputs))
+    folder = len(formats) > 1 or output.is_dir()
+    tables = {
+        format: writers.CaptionTable(
+            output / f"captions.{format}" if folder else output, format, arguments.overwrite
+        )
+        for format in formats
+        if format in writers.TABLES
+    }
+    jobs = [Job(one, done=True) for one in inputs]
+    if "txt" in formats:
+        jobs = _text_jobs(arguments, inputs, output)
+    jobs = [dataclasses.replace(job, done=job.done and _is_in(job, tables.values())) for job in jobs]
+
+    def render(caption: Caption, path: str, format: str) -> str:
+        return writers.as_text(caption)
+
+    write_text = write_outputs(render)
+
+    def deliver(job: Job, caption: Caption) -> None:
+        write_text(job, caption)
+        for table in tables.values():
+            if job.input.path not in table.paths:
+                table.add(job.input.path, caption)
+
+    return jobs, deliver
+
+
+def _formats(asked: Sequence[str] | None, output: Path | None) -> list[str]:
+    """The formats that are meant, each once: those asked for, or the output's suffix, or txt."""
+    if asked:
+        return list(dict.fromkeys(asked))
+    suffix = output.suffix.lower().removeprefix(".") if output is not None and not output.is_dir() else ""
+    return [suffix if suffix in writers.FORMATS else "txt"]
+
+
+def _text_jobs(arguments: argparse.Namespace, inputs: Sequence[Input], output: Path) -> list[Job]:
+    """The text files that are still to be written."""
+    if output.suffix.lower() != ".txt" or output.is_dir():
+        return plan_outputs(inputs, output, ["txt"], arguments.overwrite)
+    if not _is_one_file(arguments, inputs):
+        reason = "txt is one file a photograph; name a folder, or take --format jsonl or csv"
+        raise InputError(output, reason)
+    left = {"txt": output} if arguments.overwrite or not output.exists() else {}
+    return [Job(inputs[0], left, done=not left)]
+
+
+def _is_in(job: Job, tables: Iterable[writers.CaptionTable]) -> bool:
+    """Whether all tables have a photograph."""
+    return all(job.input.path in table.paths for table in tables)
+
+
+def _is_one_file(arguments: argparse.Namespace, inputs: Sequence[Input]) -> bool:
+    """Whether somebody named one photograph, and no folder, glob or list that could have held more."""
+    return arguments.inputs == [inputs[0].path] and not arguments.list
+
+
+def _printer(format: str, alone: bool) -> Callable[[Job, Caption], None]:
+    """What prints captions on standard output."""
+    if format == "csv":
+        print(writers.header("csv"), end="")
+
+    def deliver(job: Job, caption: Caption) -> None:
+        path = job.input.path
+        if format == "txt":
+            text = writers.as_text(caption) if alone else writers.as_named_text(path, caption)
+        else:
+            text = writers.as_row(format, path, caption)
+        print(text, end="", flush=True)
+
+    return deliver
+
+
+if __name__ == "__main__":
+    sys.exit(main())

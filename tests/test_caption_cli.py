@@ -1,0 +1,252 @@
+"""The `caption` command as a person meets it, on a small model with random weights."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from caption.captioner import Captioner, DescribeOptions
+from caption.cli import main, make_caption_parser
+from caption.network import CaptionConfig, CaptionNetwork
+from caption.train import TrainOptions
+from common.model_files import write_model
+from common.options import LaterParser
+
+WORDS = ("<start>", "<end>", "<unknown>", "a", "dog", "cat", "runs")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    torch.manual_seed(1)
+    config = CaptionConfig(WORDS, hidden_size=16, embedding_size=8, attention_size=8, context_size=8)
+    directory = tmp_path_factory.mktemp("models") / "tiny"
+    write_model(directory, dataclasses.asdict(config), CaptionNetwork(config).state_dict(), "")
+    return str(directory)
+
+
+@pytest.fixture
+def photographs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name, color in [("a.png", "red"), ("b.jpg", "green"), ("deep/c.png", "blue")]:
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (30, 20), color).save(path)
+    return tmp_path / "photos"
+
+
+def describe(model: str, *arguments: str) -> int:
+    return main(
+        ["describe", "--model", model, "--threads", "1", "--beam", "2", "--max-words", "4", *arguments]
+    )
+
+
+def subparsers(parser: argparse.ArgumentParser) -> Iterator[tuple[str, LaterParser]]:
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            yield from action.choices.items()
+
+
+def lines(path: Path) -> list[dict[str, str]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.mark.parametrize("name", [name for name, _ in subparsers(make_caption_parser())])
+def test_every_subcommand_has_help_with_one_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main([name, "--help"])
+    text = capsys.readouterr().out
+    assert text.count("example:") == 1
+    assert f"\n  caption {name}" in text
+
+
+@pytest.mark.parametrize("arguments", [[], ["describe"], ["evaluate"], ["demo"]])
+def test_help_answers_before_anything_heavy_is_imported(arguments: list[str]) -> None:
+    program = (
+        "import sys\nfrom caption.cli import main\n"
+        f"try: main({[*arguments, '--help']})\n"
+        "finally: print(*(name for name in ('torch', 'numpy', 'PIL', 'tqdm') if name in sys.modules))"
+    )
+    started = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stdout.endswith("\n\n")
+    assert time.perf_counter() - started < 3.0  # 0.1 s on a machine that does nothing else
+
+
+def test_defaults_are_those_of_the_search() -> None:
+    defaults = DescribeOptions()
+    for subcommand in ("describe", "evaluate", "demo"):
+        given = ["manifest.tsv"] if subcommand == "evaluate" else []
+        arguments = make_caption_parser().parse_args([subcommand, *given])
+        assert (arguments.beam, arguments.max_words) == (defaults.beam, defaults.most_words)
+
+
+def test_evaluate_takes_every_option_that_decides_a_caption() -> None:
+    found = dict(subparsers(make_caption_parser()))
+    options = {
+        name: {option for action in found[name]._actions for option in action.option_strings}
+        for name in ("describe", "evaluate")
+    }
+    paper = {"--list", "--format", "--output", "--overwrite", "--report"}
+    assert options["describe"] - paper <= options["evaluate"]
+
+
+def test_train_has_an_option_for_every_field(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["train", "--help"])
+    text = capsys.readouterr().out
+    for field in dataclasses.fields(TrainOptions):
+        assert f"--{field.name.replace('_', '-')}" in text
+
+
+@pytest.mark.usefixtures("photographs")
+def test_one_photograph_prints_its_caption_alone(model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert describe(model, "photos/a.png") == 0
+    captured = capsys.readouterr()
+    options = DescribeOptions(beam=2, most_words=4)
+    assert captured.out == Captioner.load(model).describe("photos/a.png", options).text + "\n"
+    assert captured.err == ""
+
+
+@pytest.mark.usefixtures("photographs")
+def test_several_photographs_print_path_and_caption(model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert describe(model, "photos") == 0
+    printed = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [path for path, _ in printed] == ["photos/a.png", "photos/b.jpg", "photos/deep/c.png"]
+
+
+@pytest.mark.usefixtures("photographs")
+def test_json_lines_hold_path_and_caption_of_files_and_list(model: str, tmp_path: Path) -> None:
+    (tmp_path / "list").write_text("photos/b.jpg\nphotos/deep/c.png\n")
+    arguments = ["photos/a.png", "--list", "list", "--format", "jsonl", "--output", "out/captions"]
+    assert describe(model, *arguments) == 0
+    written = lines(tmp_path / "out/captions")
+    assert [row["path"] for row in written] == ["photos/a.png", "photos/b.jpg", "photos/deep/c.png"]
+    assert all(isinstance(row["caption"], str) for row in written)
+
+
+@pytest.mark.usefixtures("photographs")
+def test_json_lines_go_to_standard_output_too(model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert describe(model, "photos", "--format", "jsonl") == 0
+    assert [json.loads(line)["path"] for line in capsys.readouterr().out.splitlines()][1] == "photos/b.jpg"
+
+
+def test_text_files_mirror_the_folder(model: str, photographs: Path, tmp_path: Path) -> None:
+    assert describe(model, "photos", "--output", "out") == 0
+    written = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.txt"))
+    assert written == ["a.txt", "b.txt", "deep/c.txt"]
+    assert not list(photographs.rglob("*.txt"))
+
+
+@pytest.mark.usefixtures("photographs")
+def test_one_photograph_can_go_to_one_text_file(model: str, tmp_path: Path) -> None:
+    assert describe(model, "photos/a.png", "--output", "caption.txt") == 0
+    assert (tmp_path / "caption.txt").is_file()
+
+
+@pytest.mark.usefixtures("photographs")
+def test_the_formats_of_one_run_share_a_folder(model: str, tmp_path: Path) -> None:
+    assert describe(model, "photos", "--format", "txt,jsonl,csv", "--output", "out") == 0
+    assert len(list((tmp_path / "out").rglob("*.txt"))) == 3
+    assert len(lines(tmp_path / "out/captions.jsonl")) == 3
+    with (tmp_path / "out/captions.csv").open(newline="") as file:
+        assert next(csv.DictReader(file))["path"] == "photos/a.png"
+
+
+@pytest.mark.usefixtures("photographs")
+def test_a_second_run_does_only_what_is_missing(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["photos", "--format", "txt,jsonl", "--output", "out"]
+    assert describe(model, "photos/a.png", "--output", "out/captions.jsonl") == 0
+    assert describe(model, *arguments) == 0
+    assert [row["path"] for row in lines(tmp_path / "out/captions.jsonl")] == [
+        "photos/a.png",
+        "photos/b.jpg",
+        "photos/deep/c.png",
+    ]
+    (tmp_path / "out/b.txt").unlink()
+    capsys.readouterr()
+    assert describe(model, *arguments) == 0
+    assert "1 done, 2 already there" in capsys.readouterr().err
+    assert len(lines(tmp_path / "out/captions.jsonl")) == 3
+    assert describe("no model is needed for nothing", *arguments) == 0
+
+
+def test_a_bad_photograph_is_one_line_and_the_others_are_described(
+    model: str, photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photographs / "b.jpg").write_text("no picture")
+    (photographs / "broken.png").symlink_to("nowhere.png")
+    arguments = ["photos", "gone.png", "--format", "jsonl", "--output", "out.jsonl", "--report", "report.tsv"]
+    assert describe(model, *arguments) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    said = captured.err.splitlines()
+    assert said[0] == "caption: photos/broken.png: a link to a file that is not there"
+    assert said[1] == "caption: gone.png: no such file"
+    assert said[2].startswith("caption: photos/b.jpg: ")
+    assert said[3:] == ["caption: 2 done, 3 failed"]
+    assert [row["path"] for row in lines(tmp_path / "out.jsonl")] == ["photos/a.png", "photos/deep/c.png"]
+    assert len((tmp_path / "report.tsv").read_text().splitlines()) == 6
+
+
+@pytest.mark.usefixtures("photographs")
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ([], "nothing to do: name photographs, folders, globs or a --list"),
+        (["photos", "--format", "txt,csv"], "--format: several formats need a folder to go to"),
+        (["photos", "--output", "out.txt"], "out.txt: txt is one file a photograph"),
+        (["photos", "--device", "abacus"], "--device: abacus cannot be used here"),
+    ],
+)
+def test_a_mistake_is_one_line_with_the_way_out(
+    model: str, arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert describe(model, *arguments) == 1
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1
+    assert reason in captured.err
+    assert captured.out == ""
+
+
+def test_an_unknown_model_is_one_line(photographs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert describe("klingon", str(photographs)) == 1
+    assert "klingon: no such model or model directory" in capsys.readouterr().err
+
+
+def test_evaluate_prints_exactly_one_json_object(
+    model: str, photographs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = photographs / "dev.tsv"
+    manifest.write_text("path\tcaption\na.png\ta dog runs\na.png\tA cat.\nb.jpg\ta cat runs\n")
+    arguments = ["evaluate", str(manifest), "--model", model, "--max-words", "4", "--threads", "1"]
+    assert main([*arguments, "--json"]) == 0
+    fields = json.loads(capsys.readouterr().out)
+    assert {name: type(value) for name, value in fields.items()} == {
+        **dict.fromkeys(["bleu1", "bleu2", "bleu3", "bleu4", "rouge_l", "cider", "seconds"], float),
+        "images": int,
+        "model": str,
+        "decoding": str,
+    }
+    assert (fields["images"], fields["model"]) == (2, "tiny")
+    assert main(arguments) == 0
+    assert "cider" in capsys.readouterr().out
+
+
+def test_a_bad_manifest_is_one_line(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "dev.tsv").write_text("path\ttext\n")
+    assert main(["evaluate", str(tmp_path / "dev.tsv"), "--model", model]) == 1
+    assert "dev.tsv: line 1: no column 'caption'" in capsys.readouterr().err

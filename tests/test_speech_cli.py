@@ -1,0 +1,150 @@
+"""The `speech` command as a person uses it, with a tiny untrained model."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from common.model_files import write_model
+from speech import Recognizer
+from speech.cli import main, make_speech_parser
+from speech.network import SpeechConfig, SpeechNetwork
+from speech.text import SYMBOLS
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(0)
+    config = SpeechConfig(symbols=SYMBOLS, channels=8, hidden_size=8, layers=1)
+    directory = tmp_path_factory.mktemp("models") / "tiny"
+    write_model(directory, dataclasses.asdict(config), SpeechNetwork(config).state_dict(), "# Tiny\n")
+    return directory
+
+
+@pytest.fixture
+def recordings(tmp_path: Path) -> Path:
+    """A folder with three recordings, one of them in a folder of its own, and a text file."""
+    folder = tmp_path / "recordings"
+    (folder / "monday").mkdir(parents=True)
+    for number, name in enumerate(["a.wav", "b.wav", "monday/c.wav"]):
+        write_noise(folder / name, 0.5 + 0.3 * number, seed=number)
+    (folder / "notes.txt").write_text("no sound")
+    return folder
+
+
+def write_noise(path: Path, seconds: float, seed: int = 0) -> None:
+    noise = np.random.default_rng(seed).normal(0.0, 3000.0, round(16_000 * seconds))
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes(noise.astype("<i2").tobytes())
+
+
+def test_a_folder_becomes_transcripts_in_the_same_folders(
+    recordings: Path, model: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    arguments = ["transcribe", str(recordings), "--format", "txt,json", "--output", str(output)]
+    assert main([*arguments, "--model", str(model)]) == 0
+    written = sorted(str(path.relative_to(output)) for path in output.rglob("*.*"))
+    assert written == ["a.json", "a.txt", "b.json", "b.txt", "monday/c.json", "monday/c.txt"]
+    told = json.loads((output / "monday" / "c.json").read_text())
+    assert told["path"] == str(recordings / "monday" / "c.wav")
+    assert told["duration"] == pytest.approx(1.1, abs=0.001)
+    assert told["text"] == (output / "monday" / "c.txt").read_text().rstrip("\n")
+
+
+def test_without_an_output_the_text_is_printed(
+    recordings: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["transcribe", str(recordings / "a.wav"), "--model", str(model)]) == 0
+    alone = capsys.readouterr().out
+    assert main(["transcribe", str(recordings), "--model", str(model)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert f"{recordings / 'a.wav'}\t{alone.rstrip()}" in [line.rstrip() for line in lines]
+
+
+def test_a_bad_recording_is_one_line_and_the_others_are_done(
+    recordings: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (recordings / "bad.wav").write_text("no sound")
+    (recordings / "empty.mp3").touch()
+    output = tmp_path / "out"
+    assert main(["transcribe", str(recordings), "--output", str(output), "--model", str(model)]) == 1
+    errors = capsys.readouterr().err
+    assert f"speech: {recordings / 'bad.wav'}: is not a sound file" in errors
+    assert f"speech: {recordings / 'empty.mp3'}: is empty (0 bytes)" in errors
+    assert len(list(output.rglob("*.txt"))) == 3
+
+
+def test_what_is_done_is_passed_over_when_run_again(recordings: Path, model: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    arguments = ["transcribe", str(recordings), "--output", str(output), "--model", str(model)]
+    assert main(arguments) == 0
+    (output / "a.txt").write_text("mine")
+    (output / "b.txt").unlink()
+    assert main(arguments) == 0
+    assert (output / "a.txt").read_text() == "mine"
+    assert (output / "b.txt").is_file()
+    assert main([*arguments, "--overwrite"]) == 0
+    assert (output / "a.txt").read_text() != "mine"
+
+
+def test_evaluate_prints_one_json_object(
+    recordings: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manifest = recordings / "dev.tsv"
+    manifest.write_text("path\ttext\tspeaker\na.wav\tHello there.\tx\nmonday/c.wav\tyou\ty\n")
+    assert main(["evaluate", str(manifest), "--json", "--model", str(model), "--beam", "2"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert set(told) == {"wer", "cer", "utterances", "audio_seconds", "seconds", "model", "decoding"}
+    assert told["utterances"] == 2
+    assert told["audio_seconds"] == pytest.approx(1.6, abs=0.001)
+    assert told["decoding"] == "beam 2"
+    assert told["model"] == "tiny"
+
+
+def test_evaluate_takes_every_decoding_option_of_transcribe() -> None:
+    subcommands = make_speech_parser()._subparsers._group_actions[0].choices  # type: ignore[union-attr]
+    shared = {"--model", "--device", "--threads", "--batch-size", "--beam"}
+    for name in ("transcribe", "evaluate"):
+        assert shared <= set(subcommands[name]._option_string_actions)  # type: ignore[index]
+
+
+@pytest.mark.parametrize("arguments", [[], ["transcribe"], ["evaluate"], ["demo"]])
+def test_help_answers_without_torch_and_with_an_example(arguments: list[str]) -> None:
+    program = (
+        "import sys; from speech.cli import main\n"
+        f"try: main({[*arguments, '--help']!r})\n"
+        "except SystemExit: pass\n"
+        "print('torch' in sys.modules)"
+    )
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert told.stdout.endswith("False\n")
+    assert not arguments or f"example:\n  speech {arguments[0]}" in told.stdout
+
+
+def test_a_batch_gives_what_one_by_one_gives(recordings: Path, model: Path) -> None:
+    recognizer = Recognizer.load(model)
+    paths = sorted(recordings.rglob("*.wav"))
+    together = recognizer.transcribe_batch(paths)
+    for path, transcript in zip(paths, together, strict=True):
+        alone = recognizer.transcribe(str(path))
+        assert alone.text == transcript.text
+        assert alone.duration == transcript.duration
+        assert [word.start for word in alone.words] == [word.start for word in transcript.words]
+
+
+def test_no_such_model_is_one_line(recordings: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["transcribe", str(recordings), "--model", "klingon"]) == 1
+    assert "english" in capsys.readouterr().err

@@ -1,0 +1,144 @@
+"""Training data: caches, buckets, augmentation, and corpora as they lie on disks."""
+
+from __future__ import annotations
+
+import wave
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from common.errors import InputError
+from speech.corpora import read_corpus
+from speech.data import (
+    NO_AUGMENTATION,
+    Augmentation,
+    TrainingSet,
+    Utterance,
+    augment,
+    bucket,
+    cache_features,
+    change_speed,
+    collate,
+    utterances,
+)
+from speech.features import FeatureConfig
+from speech.text import encode
+
+
+def write_noise(path: Path, seconds: float) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(0).normal(0.0, 3000.0, round(16_000 * seconds))
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes(noise.astype("<i2").tobytes())
+    return path
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> list[Utterance]:
+    folder = tmp_path_factory.mktemp("sound")
+    return [
+        Utterance(write_noise(folder / f"{number}.wav", 0.3 + 0.2 * number), text)
+        for number, text in enumerate(["one", "two", "three", "four"])
+    ]
+
+
+def test_features_are_computed_once_and_then_opened(found: list[Utterance], tmp_path: Path) -> None:
+    first = cache_features(found, FeatureConfig(), tmp_path, processes=1)
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    again = cache_features(found, FeatureConfig(), tmp_path, processes=1)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == files
+    assert first.lengths.tolist() == again.lengths.tolist() == [31, 51, 71, 91]
+    assert np.array_equal(first.features(2), again.features(2))
+    faster = cache_features(found, FeatureConfig(), tmp_path, speed=1.1, processes=1)
+    assert faster.lengths.tolist() == [28, 46, 64, 82]
+
+
+def test_speed_changes_length_and_pitch_together() -> None:
+    tone = torch.sin(2 * torch.pi * 400 * torch.arange(16_000) / 16_000)
+    fast = change_speed(tone, 1.1)
+    assert len(fast) == pytest.approx(16_000 / 1.1, abs=1)
+    spectrum = torch.fft.rfft(fast * torch.hann_window(len(fast))).abs()
+    assert float(spectrum.argmax()) * 16_000 / len(fast) == pytest.approx(440, abs=2)
+
+
+def test_buckets_hold_every_utterance_once_within_the_budget() -> None:
+    lengths = np.random.default_rng(0).integers(10, 400, 200)
+    batches = bucket(lengths, batch_frames=1000)
+    assert sorted(number for batch in batches for number in batch) == list(range(200))
+    assert all(len(batch) * lengths[batch].max() <= 1000 for batch in batches)
+
+
+def test_the_first_epoch_goes_from_short_to_long_and_later_ones_do_not(
+    found: list[Utterance], tmp_path: Path
+) -> None:
+    cache = cache_features(found, FeatureConfig(), tmp_path, processes=1)
+    training_set = TrainingSet([cache], batch_frames=100, augmentation=NO_AUGMENTATION)
+    assert training_set.plan(0, np.random.default_rng(0)) == [[0], [1], [2], [3]]
+    orders = [str(training_set.plan(epoch, np.random.default_rng(epoch))) for epoch in range(1, 9)]
+    assert len(set(orders)) > 1
+
+
+def test_augmentation_is_what_its_generator_draws() -> None:
+    features = np.random.default_rng(0).normal(size=(100, 80)).astype(np.float32)
+    first = augment(features, Augmentation(), np.random.default_rng(5))
+    again = augment(features, Augmentation(), np.random.default_rng(5))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, augment(features, Augmentation(), np.random.default_rng(6)))
+    assert np.array_equal(augment(features, NO_AUGMENTATION, np.random.default_rng(5)), features)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 5, 30])
+def test_even_the_shortest_utterance_can_be_augmented(frames: int) -> None:
+    for seed in range(50):
+        features = np.ones((frames, 80), np.float32)
+        assert len(augment(features, Augmentation(), np.random.default_rng(seed))) >= frames
+
+
+def test_a_batch_is_padded_with_zeros_and_knows_its_symbols() -> None:
+    batch = collate([np.ones((3, 80), np.float32), np.ones((5, 80), np.float32)], ["ab", "c"])
+    assert batch.features.shape == (2, 5, 80)
+    assert not batch.features[0, 3:].any()
+    assert batch.lengths.tolist() == [3, 5]
+    assert batch.targets.tolist() == [*encode("ab"), *encode("c")]
+    assert batch.target_lengths.tolist() == [2, 1]
+
+
+def test_a_manifest_is_a_corpus(tmp_path: Path) -> None:
+    write_noise(tmp_path / "a.wav", 0.1)
+    (tmp_path / "train.tsv").write_text("path\ttext\na.wav\tHello, you!\na.wav\t...\n")
+    rows = read_corpus(tmp_path / "train.tsv")
+    assert [row["text"] for row in rows] == ["Hello, you!", "..."]
+    assert [one.text for one in utterances(rows)] == ["hello you"]
+
+
+def test_a_common_voice_folder_is_a_corpus(tmp_path: Path) -> None:
+    write_noise(tmp_path / "clips" / "common_voice_en_1.mp3", 0.1)
+    table = 'client_id\tpath\tsentence\tup_votes\nx\tcommon_voice_en_1.mp3\t"Well," he said.\t2\n'
+    (tmp_path / "validated.tsv").write_text(table)
+    expected = [{"path": str(tmp_path / "clips" / "common_voice_en_1.mp3"), "text": '"Well," he said.'}]
+    assert read_corpus(tmp_path) == expected
+    assert read_corpus(tmp_path / "validated.tsv") == expected
+    (tmp_path / "clips" / "common_voice_en_1.mp3").unlink()
+    with pytest.raises(InputError, match=r"line 2: no such file"):
+        read_corpus(tmp_path)
+
+
+def test_a_librispeech_tree_is_a_corpus(tmp_path: Path) -> None:
+    chapter = tmp_path / "LibriSpeech" / "dev-clean" / "84" / "121123"
+    for number in range(2):
+        write_noise(chapter / f"84-121123-{number:04}.flac", 0.1)
+    text = "84-121123-0000 GO DO YOU HEAR\n84-121123-0001 BUT IN LESS THAN FIVE MINUTES\n"
+    (chapter / "84-121123.trans.txt").write_text(text)
+    rows = read_corpus(tmp_path)
+    assert [row["text"] for row in rows] == ["GO DO YOU HEAR", "BUT IN LESS THAN FIVE MINUTES"]
+    assert Path(rows[1]["path"]).name == "84-121123-0001.flac"
+
+
+def test_a_folder_without_a_corpus_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no corpus"):
+        read_corpus(tmp_path)
