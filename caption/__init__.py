@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from caption.captioner import Caption, Captioner, DescribeOptions
+    from common.errors import InputError
 
-__all__ = ["Caption", "Captioner", "DescribeOptions"]
+__all__ = ["Caption", "Captioner", "DescribeOptions", "InputError"]
 
 
 def __getattr__(name: str) -> object:

@@ -144,6 +144,7 @@ def search(decoder: Decoder, scene: Scene, options: DescribeOptions) -> list[lis
         START,
         END,
         BeamOptions(width=options.beam, most_steps=options.most_words + 1),
+        scene.first.device,
     )
 
 
@@ -171,7 +172,10 @@ def network_from_model(
         if dropout is not None:
             shape["dropout"] = dropout
         network = CaptionNetwork(CaptionConfig(**shape))
-        network.load_state_dict(weights)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise InputError(directory, f"is not a captioning model: {error}") from error
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:  # it names every weight
+        raise InputError(directory, "is not a captioning model: config and weights do not match") from error
     return network

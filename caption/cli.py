@@ -151,11 +151,10 @@ def train(arguments: argparse.Namespace) -> int:
 def demo(arguments: argparse.Namespace) -> int:
     """Open the demo page on loopback until it is interrupted."""
     captioner, options = _load(arguments)
-    from demos.caption import build_app
+    from demos.caption_page import build_app
+    from demos.shell import serve
 
-    build_app(captioner, options).launch(
-        server_name="127.0.0.1", server_port=arguments.port, share=False, inbrowser=True
-    )
+    serve(build_app(captioner, options), arguments.port, open_browser=True)
     return 0
 
 

@@ -206,6 +206,8 @@ class _Unit(nn.Module):
     ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, out, kernel, stride, groups=groups, bias=False)
+        # He et al. 2015, arXiv:1502.01852: random weights keep the scale of what passes through them.
+        nn.init.kaiming_normal_(self.conv.weight, nonlinearity="relu" if activation else "linear")
         self.norm = nn.BatchNorm2d(out, eps=1e-3)
         self.activation = activation
         # With stride 1 the padding is the same on both sides, and the convolution does it itself.

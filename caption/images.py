@@ -7,13 +7,14 @@ captioner learned from came squashed as well.
 from __future__ import annotations
 
 import os
+import struct
 import warnings
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
 from common.errors import InputError
@@ -42,12 +43,12 @@ def load_image(source: str | Path | BinaryIO | Image.Image) -> Tensor:
 
 def open_image(source: str | Path | BinaryIO | Image.Image) -> Image.Image:
     """Read a picture at its own size: upright, RGB. Arguments and errors as in `load_image`."""
-    if isinstance(source, Image.Image):
-        return _upright_rgb(source)
     name = os.fspath(source) if isinstance(source, str | Path) else str(getattr(source, "name", "picture"))
     if isinstance(source, str | Path):
         _require_file(Path(source))
     try:
+        if isinstance(source, Image.Image):
+            return _upright_rgb(source)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's own bomb warning: our bound is stated below
             with Image.open(source) as image:
@@ -63,9 +64,12 @@ def open_image(source: str | Path | BinaryIO | Image.Image) -> Image.Image:
         raise InputError(name, "is too large; make it smaller") from error
     except UnidentifiedImageError as error:
         raise InputError(name, "is not a picture that can be read") from error
-    except (OSError, SyntaxError, ValueError, EOFError, MemoryError) as error:
-        # Pillow's decoders report damage with whichever of these comes first.
+    except _DAMAGE as error:
         raise InputError(name, f"is damaged ({error})") from error
+
+
+# Pillow's decoders report damage with whichever of these comes first.
+_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, MemoryError, RuntimeError, struct.error)
 
 
 def to_tensor(image: Image.Image) -> Tensor:
@@ -95,7 +99,9 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
     image.seek(0)
     image.load()
     # Some modes lose their EXIF on conversion: turn first.
-    image = ImageOps.exif_transpose(image)
+    turn = _TURNS.get(_orientation(image))
+    if turn is not None:
+        image = image.transpose(turn)
     if image.mode.startswith(("I", "F")):
         image = _eight_bits(image)
     if image.has_transparency_data:
@@ -103,6 +109,29 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
         page = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(page, image).convert("RGB")
     return image.convert("RGB")
+
+
+# How a picture is turned upright, by its EXIF orientation.
+_TURNS: dict[object, Image.Transpose] = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def _orientation(image: Image.Image) -> object:
+    """EXIF's orientation; 1 where it says nothing that can be read.
+
+    Pillow's `exif_transpose` also writes the EXIF anew, and fails on whole photographs if that is odd.
+    """
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation, 1)
+    except _DAMAGE:
+        return 1
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

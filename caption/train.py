@@ -53,6 +53,7 @@ class TrainOptions:
         encoder_weights: a safetensors file with ImageNet weights of EfficientNet-Lite0, or
             "torchvision" for that package's own weights, which it downloads.
         attention: weigh the grid's positions anew for each word.
+        hidden_size: units of the decoder.
         decoder_epochs, everything_epochs, reward_epochs: passes over the photographs in each stage; 0
             leaves it out.
         decoder_rate, everything_rate, reward_rate: highest of each stage's one-cycle schedule.
@@ -81,6 +82,7 @@ class TrainOptions:
     encoder: str = EncoderConfig().name
     encoder_weights: Path | Literal["torchvision"] | None = None
     attention: bool = True
+    hidden_size: int = 512
     decoder_epochs: int = 5
     everything_epochs: int = 4
     reward_epochs: int = 4
@@ -246,7 +248,7 @@ class CaptionModule(TrainingModule[CaptionNetwork]):
         decoder = self.network.decoder.eval()
         generator = torch.Generator().manual_seed(self.options.seed * 1_000_003 + self.global_step)
         state = decoder.begin(Scene(*(part.detach() for part in scene)), captions)
-        said = sample(decoder.step, state, len(state.scene.first), START, END, generator, _MOST_WORDS + 1)
+        said = sample(decoder.step, state, len(state.attention), START, END, generator, _MOST_WORDS + 1)
         decoder.train()
         return said
 
@@ -325,6 +327,7 @@ def _network(
             words=Vocabulary.of(said, options.least_count).words,
             encoder=EncoderConfig.of(options.encoder),
             attention=options.attention,
+            hidden_size=options.hidden_size,
             dropout=stage.dropout,
         )
     )

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import get_args
 
 import torch
@@ -38,9 +39,13 @@ class Timing:
 def packed_module(stack: RecurrentStack) -> nn.RNNBase:
     """PyTorch's module of the same shape, which shares the stack's weights."""
     config = stack.config
-    kinds: dict[str, Callable[..., nn.RNNBase]] = {"lstm": nn.LSTM, "gru": nn.GRU}
-    kind = kinds.get(config.cell, lambda *sizes, **options: nn.RNN(*sizes, config.cell[4:], **options))
-    module = kind(
+    kinds: dict[str, Callable[..., nn.RNNBase]] = {
+        "rnn_tanh": partial(nn.RNN, nonlinearity="tanh"),
+        "rnn_relu": partial(nn.RNN, nonlinearity="relu"),
+        "lstm": nn.LSTM,
+        "gru": nn.GRU,
+    }
+    module = kinds[config.cell](
         config.input_size,
         config.hidden_size,
         num_layers=config.layers,

@@ -61,7 +61,14 @@ class BeamOptions:
 
 
 def beam_search(
-    step: Step[S], reorder: Reorder[S], state: S, batch: int, start: int, end: int, options: BeamOptions
+    step: Step[S],
+    reorder: Reorder[S],
+    state: S,
+    batch: int,
+    start: int,
+    end: int,
+    options: BeamOptions,
+    device: torch.device | str = "cpu",
 ) -> list[list[Hypothesis]]:
     """Follow the likeliest beginnings of every element of a batch.
 
@@ -74,6 +81,7 @@ def beam_search(
         batch: elements.
         start, end: symbols that open and close a sequence.
         options: how to search.
+        device: where step and reorder want symbols and indices.
 
     Returns:
         For each element up to `width` hypotheses, best first; those that the limit cut off come last.
@@ -83,7 +91,7 @@ def beam_search(
     reach = 2 * width if width > 1 else 1
     open_: list[list[_Open]] = [[_Open((), (), 0.0)] for _ in range(batch)]
     done: list[list[Hypothesis]] = [[] for _ in range(batch)]
-    symbols = torch.full((batch,), start, dtype=torch.long)
+    symbols = torch.full((batch,), start, dtype=torch.long, device=device)
     for position in range(1, options.most_steps + 1):
         log_probs, state = step(symbols, state)
         log_probs = _without_repeats(log_probs.cpu(), open_, options.no_repeat)
@@ -119,8 +127,8 @@ def beam_search(
             open_[element] = following
         if not chosen:
             break
-        symbols = torch.tensor(chosen)
-        state = reorder(state, torch.tensor(parents))
+        symbols = torch.tensor(chosen, device=device)
+        state = reorder(state, torch.tensor(parents, device=device))
     for element in range(batch):
         for left in open_[element]:
             score = left.total / max(1, len(left.log_probs)) ** options.length_power
@@ -179,27 +187,29 @@ def sample(
     most_steps: int = 30,
     temperature: float = 1.0,
     nucleus: float = 1.0,
+    device: torch.device | str = "cpu",
 ) -> list[Hypothesis]:
     """Draw one sequence an element.
 
     Args:
-        step, state, batch, start, end: as in `beam_search`.
-        generator: where the draws come from.
+        step, state, batch, start, end, device: as in `beam_search`.
+        generator: where the draws come from; on the CPU, so that every device draws the same.
         most_steps: longest sequence, end included.
         temperature: below 1 prefers the likely, above 1 the unlikely.
         nucleus: draw only among the likeliest symbols that together have this probability (Holtzman et
             al. 2020, arXiv:1904.09751).
     """
-    symbols = torch.full((batch,), start, dtype=torch.long)
+    symbols = torch.full((batch,), start, dtype=torch.long, device=device)
     drawn: list[list[int]] = [[] for _ in range(batch)]
     values: list[list[float]] = [[] for _ in range(batch)]
     finished = [False] * batch
     for _ in range(most_steps):
         log_probs, state = step(symbols, state)
         probabilities = (log_probs.cpu() / temperature).softmax(dim=-1)
-        symbols = torch.multinomial(_nucleus(probabilities, nucleus), 1, generator=generator).squeeze(1)
-        picked = log_probs.cpu().gather(1, symbols.unsqueeze(1)).squeeze(1).tolist()
-        for element, symbol in enumerate(symbols.tolist()):
+        chosen = torch.multinomial(_nucleus(probabilities, nucleus), 1, generator=generator).squeeze(1)
+        symbols = chosen.to(device)
+        picked = log_probs.cpu().gather(1, chosen.unsqueeze(1)).squeeze(1).tolist()
+        for element, symbol in enumerate(chosen.tolist()):
             if finished[element]:
                 continue
             values[element].append(picked[element])

@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from common.errors import InputError
     from speech.alignment import Word
     from speech.decoding import DecodingOptions
     from speech.recognizer import Recognizer, Transcript
 
-__all__ = ["DecodingOptions", "Recognizer", "Transcript", "Word"]
+__all__ = ["DecodingOptions", "InputError", "Recognizer", "Transcript", "Word"]
 
 
 def __getattr__(name: str) -> object:

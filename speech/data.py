@@ -171,11 +171,11 @@ class Augmentation:
     """
 
     frequency_masks: int = 2
-    frequency_width: int = 20
-    time_masks: int = 4
-    time_width: int = 25
+    frequency_width: int = 12
+    time_masks: int = 2
+    time_width: int = 20
     time_share: float = 0.06
-    quiet_share: float = 0.3
+    quiet_share: float = 0.2
     quiet_frames: int = 80
 
 

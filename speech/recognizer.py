@@ -118,6 +118,15 @@ class Recognizer:
         ]
 
     @torch.inference_mode()
+    def loudness(self, source: str | Path | BinaryIO | Tensor) -> Tensor:
+        """The log-mel picture of a recording: (frames, mels) in decibels, low pitches first.
+
+        Arguments and errors as in `transcribe`.
+        """
+        samples = source if isinstance(source, Tensor) else load_audio(source)
+        return self.log_mel.decibels(samples)
+
+    @torch.inference_mode()
     def emissions(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """What the network hears in each step.
 

@@ -68,7 +68,7 @@ class TrainOptions:
     layers: int = 4
     stride: int = 3
     channels: int = 256
-    dropout: float = 0.2
+    dropout: float = 0.1
     speeds: tuple[float, ...] = (0.9, 1.0, 1.1)
     seed: int = 1
     precision: Literal["32-true", "bf16-mixed"] = "32-true"

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torchvision.models._meta import _IMAGENET_CATEGORIES
 
-from caption.encoder import Encoder, EncoderConfig, load_imagenet
+from caption.encoder import EfficientNetLite0, Encoder, EncoderConfig, load_imagenet
 from caption.images import load_image
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -58,3 +58,26 @@ def test_batch_normalisation_keeps_its_statistics_in_training() -> None:
 def test_an_unknown_encoder_is_refused_with_the_known_names() -> None:
     with pytest.raises(ValueError, match="resnet50"):
         Encoder(EncoderConfig("resnet9000"))
+
+
+def test_folding_the_normalisation_changes_nothing_but_the_time() -> None:
+    torch.manual_seed(1)
+    encoder = Encoder(EncoderConfig()).eval()
+    for module in encoder.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.running_mean, -0.5, 0.5)
+            torch.nn.init.uniform_(module.running_var, 0.5, 2.0)
+    pictures = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
+    with torch.inference_mode():
+        before = encoder(pictures)
+        encoder.fold()
+        torch.testing.assert_close(encoder(pictures), before, atol=1e-4, rtol=1e-4)
+
+
+def test_the_folded_convolution_is_convolution_then_normalisation() -> None:
+    torch.manual_seed(2)
+    unit = EfficientNetLite0().eval().blocks[0].depthwise
+    torch.nn.init.uniform_(unit.norm.running_mean, -0.5, 0.5)
+    torch.nn.init.uniform_(unit.norm.running_var, 0.5, 2.0)
+    x = torch.randn(2, 32, 8, 8)
+    torch.testing.assert_close(unit(x), unit.norm(unit.conv(x)).clamp(0, 6))

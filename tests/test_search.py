@@ -208,3 +208,18 @@ def test_draws_from_the_same_seed_are_the_same() -> None:
 def test_a_nucleus_is_the_smallest_set_that_reaches_its_share(nucleus: float, kept: set[tuple[int]]) -> None:
     step, _ = fixed(PROBABILITIES)
     assert {one.symbols for one in draw(step, 500, nucleus=nucleus)} == kept
+
+
+def test_symbols_and_indices_lie_where_the_network_is() -> None:
+    """On the meta device: it holds no values, but every tensor says where it lies."""
+
+    def step(symbols: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        assert symbols.device == state.device
+        return torch.tensor(PROBABILITIES).log().expand(len(symbols), -1), state
+
+    def reorder(state: Tensor, indices: Tensor) -> Tensor:
+        return state.index_select(0, indices)
+
+    state = torch.empty(2, 3, device="meta")
+    assert len(beam_search(step, reorder, state, 2, START, END, BeamOptions(), "meta")) == 2
+    assert len(sample(step, state, 2, START, END, torch.Generator(), device="meta")) == 2

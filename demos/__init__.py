@@ -1,0 +1,1 @@
+"""The pages: each shows one application through its public names alone."""

@@ -1,0 +1,92 @@
+"""The captioner's page: a photograph becomes a caption, with its runners-up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from caption import Captioner, DescribeOptions, InputError
+from demos.shell import in_words, page, sentence
+
+SAMPLES = Path(__file__).parents[1] / "caption" / "samples"
+
+Row = list[str]
+
+from gradio.events import Dependency
+
+class Photograph(gr.Image):
+    """An image whose file is handed on as it is: the captioner's own door reads it."""
+
+    is_template = True  # the browser shows what it shows for `gr.Image`
+
+    def preprocess(self, payload: Any) -> str | None:
+        """The uploaded file's path."""
+        return None if payload is None else payload.path
+    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
+    from gradio.blocks import Block
+    if TYPE_CHECKING:
+        from gradio.components import Timer
+        from gradio.components.base import Component
+
+
+def build_app(captioner: Captioner, options: DescribeOptions | None = None) -> gr.Blocks:
+    """The page for a captioner; `demos.shell.serve` shows it.
+
+    Args:
+        captioner: what describes.
+        options: how it searches, until somebody moves the slider.
+    """
+    options = options or DescribeOptions()
+
+    def describe(photograph: str | None, beam: int) -> tuple[str, list[Row]]:
+        if photograph is None:
+            raise gr.Error("Choose a photograph first.", print_exception=False)
+        caption = captioner.describe(photograph, DescribeOptions(int(beam), options.most_words))
+        rows = [[one.text, f"{one.confidence:.0%}"] for one in (caption, *caption.alternatives)]
+        return caption.text, rows
+
+    app = page(
+        "A photograph becomes a sentence",
+        "Choose a photograph, paste one, or take one. It stays on this machine.",
+    )
+    with app:
+        photograph = Photograph(
+            sources=["upload", "clipboard", "webcam"],
+            type="filepath",
+            label="Photograph",
+            height=340,
+            buttons=[],
+        )
+        button = gr.Button("Describe", variant="primary")
+        text = gr.Textbox(label="Caption", lines=2, buttons=["copy"], elem_classes="answer")
+        runners = gr.Dataframe(
+            headers=["caption", "confidence"],
+            label="The best captions that were found",
+            interactive=False,
+            wrap=True,
+            column_widths=["75%", "25%"],
+        )
+        with gr.Accordion("Search", open=False):
+            beam = gr.Slider(1, 10, options.beam, step=1, label="Captions followed at once (beam width)")
+        inputs, outputs = [photograph, beam], [text, runners]
+        asked = in_words(describe, InputError, _reason)
+        button.click(asked, inputs, outputs, api_name="describe")
+        gr.Examples(
+            [[str(path)] for path in sorted(SAMPLES.glob("*.jpg"))],
+            photograph,
+            outputs,
+            lambda chosen: asked(chosen, options.beam),
+            run_on_click=True,
+            cache_examples=False,
+            api_visibility="private",
+            label="Photographs to try",
+        )
+    return app
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong with an upload."""
+    assert isinstance(error, InputError)
+    return sentence(error.path, error.reason)

@@ -1,0 +1,159 @@
+"""Training from photographs to a model directory that describes them, in all three stages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+from caption import Captioner, DescribeOptions
+from caption.data import cache_pictures, pad_captions, read_photographs, vary
+from caption.evaluate import evaluate
+from caption.text import END, START
+from caption.train import TrainOptions, train
+from common.errors import InputError
+from common.model_files import read_model
+
+SCENES = {
+    "red": "a red circle on white",
+    "green": "the green square stands alone",
+    "blue": "one blue bar lies down",
+    "black": "nothing but black",
+}
+
+# An epoch costs a checkpoint: few long epochs are faster than many short ones.
+COPIES = 8
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four drawings, each in a few files with two captions."""
+    folder = tmp_path_factory.mktemp("drawings")
+    rows = ["path\tcaption"]
+    for color, caption in SCENES.items():
+        drawing = Image.new("RGB", (60, 40), "black" if color == "black" else "white")
+        shape = ImageDraw.Draw(drawing)
+        if color == "red":
+            shape.ellipse((10, 5, 40, 35), fill=color)
+        elif color == "green":
+            shape.rectangle((15, 5, 45, 35), fill=color)
+        elif color == "blue":
+            shape.rectangle((0, 15, 60, 22), fill=color)
+        for copy in range(COPIES):
+            drawing.save(folder / f"{color}{copy}.png")
+            rows += [f"{color}{copy}.png\t{caption}"] * 2
+    path = folder / "manifest.tsv"
+    path.write_text("\n".join(rows), encoding="utf-8")
+    return path
+
+
+def options(manifest: Path, folder: Path, **changes: object) -> TrainOptions:
+    stages = {"decoder_epochs": 8, "everything_epochs": 1, "reward_epochs": 1}
+    rates = {"decoder_rate": 2e-3, "everything_rate": 1e-6, "reward_rate": 1e-6, "average_decay": 0.0}
+    small = {"least_count": 1, "dropout": 0.0, "batch_size": 4, "hidden_size": 64}
+    chosen = {**stages, **rates, **small, **changes}
+    return TrainOptions(manifest, manifest, folder / "run", folder / "cache", **chosen)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def trained(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainOptions:
+    """The options of a run that has learned the drawings by heart."""
+    chosen = options(manifest, tmp_path_factory.mktemp("trained"))
+    train(chosen)
+    return chosen
+
+
+def test_four_drawings_are_learned_by_heart(trained: TrainOptions) -> None:
+    captioner = Captioner.load(trained.run / "best")
+    for color, caption in SCENES.items():
+        described = captioner.describe(trained.train.parent / f"{color}0.png")
+        assert described.text == caption
+        assert 0.0 < described.confidence <= 1.0 and described.log_prob < 0.0
+
+
+def test_a_finished_run_is_not_done_again(trained: TrainOptions) -> None:
+    before = (trained.run / "everything" / "last.ckpt").stat().st_mtime_ns
+    train(trained)
+    assert (trained.run / "everything" / "last.ckpt").stat().st_mtime_ns == before
+
+
+def test_evaluation_reports_what_it_measured_and_how(trained: TrainOptions) -> None:
+    captioner = Captioner.load(trained.run / "best")
+    report = evaluate(captioner, trained.dev, DescribeOptions(beam=2))
+    assert report.images == 4 * COPIES and report.seconds > 0.0
+    assert report.model == "best" and "beam 2" in report.decoding
+    assert report.bleu1 == pytest.approx(100.0) and report.cider > 100.0
+
+
+def test_runners_up_are_other_captions_and_less_likely_ones(trained: TrainOptions) -> None:
+    captioner = Captioner.load(trained.run / "best")
+    caption = captioner.describe(trained.train.parent / "red0.png", DescribeOptions(beam=4))
+    assert len(caption.alternatives) == 3
+    assert caption.text not in {other.text for other in caption.alternatives}
+    assert captioner.describe_batch([]) == []
+
+
+def test_files_pictures_and_tensors_are_described_alike(trained: TrainOptions) -> None:
+    captioner = Captioner.load(trained.run / "best")
+    path = trained.train.parent / "blue0.png"
+    with Image.open(path) as image, path.open("rb") as file:
+        by_path, by_image, by_file = captioner.describe_batch([str(path), image, file])
+    assert by_path.text == by_image.text == by_file.text
+
+
+def test_training_goes_on_from_a_model_directory(
+    manifest: Path, trained: TrainOptions, tmp_path: Path
+) -> None:
+    again = options(manifest, tmp_path, init=trained.run / "best", decoder_epochs=0, reward_epochs=0)
+    train(again)
+    assert (
+        Captioner.load(tmp_path / "run" / "best").describe(manifest.parent / "red0.png").text == SCENES["red"]
+    )
+
+
+def test_the_plain_vector_to_sequence_form_trains_as_well(manifest: Path, tmp_path: Path) -> None:
+    train(options(manifest, tmp_path, attention=False, everything_epochs=0, reward_epochs=0))
+    captioner = Captioner.load(tmp_path / "run" / "best")
+    assert captioner.describe(manifest.parent / "green0.png").text == SCENES["green"]
+
+
+def test_a_run_without_epochs_is_refused(manifest: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="0 epochs"):
+        train(options(manifest, tmp_path, decoder_epochs=0, everything_epochs=0, reward_epochs=0))
+
+
+def test_a_model_of_another_kind_is_refused(trained: TrainOptions, tmp_path: Path) -> None:
+    from common.model_files import write_model
+
+    _, weights = read_model(trained.run / "best")
+    write_model(tmp_path / "odd", {"symbols": "abc"}, weights, "# Odd\n")
+    with pytest.raises(InputError, match="not a captioning model"):
+        Captioner.load(tmp_path / "odd")
+
+
+def test_captions_are_padded_behind_their_end() -> None:
+    inputs, targets, lengths = pad_captions([[5, 6], [7]])
+    assert inputs.tolist() == [[START, 5, 6], [START, 7, END]]
+    assert targets.tolist() == [[5, 6, END], [7, END, END]]
+    assert lengths.tolist() == [3, 2]
+
+
+def test_a_changed_photograph_is_decoded_again(manifest: Path, tmp_path: Path) -> None:
+    path = tmp_path / "one.png"
+    (tmp_path / "one.tsv").write_text("path\tcaption\none.png\ta square\n", encoding="utf-8")
+    Image.new("RGB", (8, 8), "red").save(path)
+    red = cache_pictures(read_photographs(tmp_path / "one.tsv"), tmp_path / "cache")
+    Image.new("RGB", (9, 9), "blue").save(path)
+    blue = cache_pictures(read_photographs(tmp_path / "one.tsv"), tmp_path / "cache")
+    assert red[0, :, 0, 0].tolist() == [255, 0, 0] and blue[0, :, 0, 0].tolist() == [0, 0, 255]
+
+
+def test_a_view_is_another_look_at_the_same_picture() -> None:
+    import numpy as np
+
+    picture = torch.randint(0, 256, (3, 224, 224), dtype=torch.uint8)
+    first, again = (vary(picture, True, np.random.default_rng(1)) for _ in range(2))
+    assert first.shape == picture.shape and first.dtype == torch.uint8
+    assert torch.equal(first, again) and not torch.equal(first, picture)

@@ -1,0 +1,114 @@
+"""The pages, driven as a browser drives them, with tiny untrained models."""
+
+from __future__ import annotations
+
+import wave
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from PIL import Image
+
+from caption import Captioner
+from caption.network import CaptionConfig, CaptionNetwork
+from caption.text import SPECIAL
+from demos import caption_page, speech_page
+from demos.shell import serve
+from speech import Recognizer
+from speech.network import SpeechConfig, SpeechNetwork
+from speech.text import SYMBOLS
+
+
+@pytest.fixture(scope="module")
+def speech_client() -> Iterator[Client]:
+    torch.manual_seed(0)
+    network = SpeechNetwork(SpeechConfig(symbols=SYMBOLS, channels=8, hidden_size=8, layers=1))
+    address, close = serve(speech_page.build_app(Recognizer(network, "tiny")), block=False)
+    yield Client(address, verbose=False)
+    close()
+
+
+@pytest.fixture(scope="module")
+def caption_client() -> Iterator[Client]:
+    torch.manual_seed(0)
+    words = (*SPECIAL, "a", "dog", "runs")
+    sizes = dict(hidden_size=8, embedding_size=8, attention_size=8, context_size=8)
+    network = CaptionNetwork(CaptionConfig(words=words, **sizes))
+    address, close = serve(caption_page.build_app(Captioner(network, "tiny")), block=False)
+    yield Client(address, verbose=False)
+    close()
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    noise = np.random.default_rng(0).normal(0.0, 3000.0, 24_000).astype("<i2")
+    path = tmp_path / "noise.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes(noise.tobytes())
+    return path
+
+
+def test_a_recording_becomes_text_below_its_picture(speech_client: Client, recording: Path) -> None:
+    picture, text, words, about = speech_client.predict(handle_file(recording), api_name="/transcribe")
+    assert Image.open(picture if isinstance(picture, str) else picture["path"]).size == (151, 160)
+    assert text
+    assert all({"token", "class_or_confidence"} <= set(word) for word in words)
+    assert about == "1.5 seconds of sound"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [(b"", "is empty (0 bytes)"), (b"this is no sound" * 50, "is not a sound file that can be read")],
+)
+def test_a_bad_recording_gives_a_sentence(
+    speech_client: Client, tmp_path: Path, content: bytes, reason: str
+) -> None:
+    path = tmp_path / "bad.wav"
+    path.write_bytes(content)
+    with pytest.raises(AppError) as caught:
+        speech_client.predict(handle_file(path), api_name="/transcribe")
+    assert f"bad.wav: {reason}" in str(caught.value)
+    assert str(caught.value).endswith("Please choose another file.")
+
+
+def test_no_recording_gives_a_sentence(speech_client: Client) -> None:
+    with pytest.raises(AppError, match="Choose a recording"):
+        speech_client.predict(None, api_name="/transcribe")
+
+
+def test_a_photograph_becomes_a_caption_with_runners_up(caption_client: Client, tmp_path: Path) -> None:
+    path = tmp_path / "photo.jpg"
+    Image.effect_noise((64, 48), 80).convert("RGB").save(path)
+    text, table = caption_client.predict(handle_file(path), 3, api_name="/describe")
+    assert set(text.split()) <= {"a", "dog", "runs"}
+    assert table["headers"] == ["caption", "confidence"]
+    assert len(table["data"]) == 3
+    assert table["data"][0][0] == text
+
+
+def test_a_bad_photograph_gives_a_sentence(caption_client: Client, tmp_path: Path) -> None:
+    path = tmp_path / "bad.jpg"
+    path.write_text("no picture")
+    with pytest.raises(AppError) as caught:
+        caption_client.predict(handle_file(path), 3, api_name="/describe")
+    assert "bad.jpg: is not a picture" in str(caught.value)
+
+
+def test_pages_are_served_to_this_machine_alone(speech_client: Client, caption_client: Client) -> None:
+    for client in (speech_client, caption_client):
+        assert client.src.startswith("http://127.0.0.1:")
+
+
+def test_the_sound_picture_has_low_pitches_at_the_bottom() -> None:
+    loudness = np.full((10, 80), -80.0, np.float32)
+    loudness[:, 0] = 0.0
+    picture = speech_page.paint(loudness)
+    assert picture.shape == (160, 10, 3)
+    assert picture[-1].sum() > picture[0].sum()
