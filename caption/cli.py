@@ -18,6 +18,7 @@ from common.command import (
     add_subcommand,
     at_least,
     check_builds,
+    load_page,
     make_parser,
     resolve_device,
     run_command,
@@ -151,10 +152,7 @@ def train(arguments: argparse.Namespace) -> int:
 def demo(arguments: argparse.Namespace) -> int:
     """Open the demo page on loopback until it is interrupted."""
     captioner, options = _load(arguments)
-    from demos.caption_page import build_app
-    from demos.shell import serve
-
-    serve(build_app(captioner, options), arguments.port, open_browser=True)
+    load_page("caption")(captioner, options, arguments.port)
     return 0
 
 

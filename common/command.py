@@ -175,6 +175,20 @@ def check_builds(*companions: str) -> None:
             raise InputError(name, f"{what} ({reason}); install what fits: pip install {FITTING}") from error
 
 
+def load_page(name: str) -> Callable[..., None]:
+    """What opens an application's page; the pages announce themselves as entry points.
+
+    Raises:
+        InputError: if they are not installed.
+    """
+    from importlib.metadata import entry_points
+
+    for entry in entry_points(group="recurrent_suite.pages", name=name):
+        page: Callable[..., None] = entry.load()
+        return page
+    raise InputError("demo", "the pages are not installed; install the suite with pip")
+
+
 def resolve_device(device: str) -> str:
     """The device that `--device` means; "auto" is a CUDA device if there is one, otherwise the processor.
 

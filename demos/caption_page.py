@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 
 from caption import Captioner, DescribeOptions, InputError
-from demos.shell import in_words, page, sentence
+from demos.shell import in_words, page, sentence, serve
 
 SAMPLES = Path(__file__).parents[1] / "caption" / "samples"
 
 Row = list[str]
-
-
-class Photograph(gr.Image):
-    """An image whose file is handed on as it is: the captioner's own door reads it."""
-
-    is_template = True  # the browser shows what it shows for `gr.Image`
-
-    def preprocess(self, payload: Any) -> str | None:
-        """The uploaded file's path."""
-        return None if payload is None else payload.path
 
 
 def build_app(captioner: Captioner, options: DescribeOptions | None = None) -> gr.Blocks:
@@ -46,13 +35,15 @@ def build_app(captioner: Captioner, options: DescribeOptions | None = None) -> g
         "Choose a photograph, paste one, or take one. It stays on this machine.",
     )
     with app:
-        photograph = Photograph(
+        photograph = gr.Image(
             sources=["upload", "clipboard", "webcam"],
             type="filepath",
             label="Photograph",
             height=340,
             buttons=[],
         )
+        # The file is handed on as it is: the captioner's own door reads it, and says what is wrong.
+        photograph.preprocess = lambda payload: None if payload is None else payload.path  # type: ignore[method-assign]
         button = gr.Button("Describe", variant="primary")
         text = gr.Textbox(label="Caption", lines=2, buttons=["copy"], elem_classes="answer")
         runners = gr.Dataframe(
@@ -78,6 +69,11 @@ def build_app(captioner: Captioner, options: DescribeOptions | None = None) -> g
             label="Photographs to try",
         )
     return app
+
+
+def open_page(captioner: Captioner, options: DescribeOptions, port: int | None) -> None:
+    """Serve the page and show it in the browser, until Ctrl-C."""
+    serve(build_app(captioner, options), port, open_browser=True)
 
 
 def _reason(error: Exception) -> str:

@@ -8,7 +8,7 @@ import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
 
-from demos.shell import in_words, page, sentence
+from demos.shell import in_words, page, sentence, serve
 from speech import InputError, Recognizer
 
 SAMPLES = Path(__file__).parents[1] / "speech" / "samples"
@@ -74,6 +74,11 @@ def paint(decibels: NDArray[np.float32]) -> Picture:
     share = (level - below)[..., None]
     colours = _COLOURS[below] * (1.0 - share) + _COLOURS[below + 1] * share  # (frames, mels, 3)
     return colours.astype(np.uint8).transpose(1, 0, 2)[::-1].repeat(2, axis=0)
+
+
+def open_page(recognizer: Recognizer, port: int | None) -> None:
+    """Serve the page and show it in the browser, until Ctrl-C."""
+    serve(build_app(recognizer), port, open_browser=True)
 
 
 def _reason(error: Exception) -> str:

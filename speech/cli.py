@@ -17,6 +17,7 @@ from common.command import (
     add_subcommand,
     at_least,
     check_builds,
+    load_page,
     make_parser,
     resolve_device,
     run_command,
@@ -166,10 +167,7 @@ def train(arguments: argparse.Namespace) -> int:
 def demo(arguments: argparse.Namespace) -> int:
     """Open the demo page on loopback until it is interrupted."""
     recognizer, _ = _load(arguments)
-    from demos.shell import serve
-    from demos.speech_page import build_app
-
-    serve(build_app(recognizer), arguments.port, open_browser=True)
+    load_page("speech")(recognizer, arguments.port)
     return 0
 
 

@@ -235,21 +235,29 @@ class TrainingSet:
         caches: the same utterances, one cache a speed; each epoch draws a speed for each utterance.
         batch_frames: frames of a batch, padding included.
         augmentation: how features are varied.
+        short_first: begin with the short utterances.
     """
 
-    def __init__(self, caches: Sequence[FeatureCache], batch_frames: int, augmentation: Augmentation) -> None:
+    def __init__(
+        self,
+        caches: Sequence[FeatureCache],
+        batch_frames: int,
+        augmentation: Augmentation,
+        short_first: bool = True,
+    ) -> None:
         self.caches = caches
         self.augmentation = augmentation
+        self.short_first = short_first
         self.lengths = caches[0].lengths
         self.buckets = bucket(self.lengths, batch_frames)
 
     def plan(self, epoch: int, generator: np.random.Generator) -> list[Sequence[int]]:
-        """The epoch's batches: the shortest first in the first epoch, then in any order.
+        """The epoch's batches: perhaps the shortest first in the first epoch, then in any order.
 
         Short utterances first teach CTC where the symbols lie before long ones confuse it (SortaGrad,
         Amodei et al. 2016, arXiv:1512.02595).
         """
-        if epoch == 0:
+        if epoch == 0 and self.short_first:
             return self.buckets
         # Who shares a batch changes with the epoch: neighbours in length trade places.
         jittered = self.lengths * generator.uniform(0.9, 1.1, len(self.lengths))

@@ -137,7 +137,7 @@ def train(options: TrainOptions) -> None:
     found = utterances([row for path in options.train for row in read_corpus(path)])
     caches = [cache_features(found, config.features, options.cache, speed) for speed in options.speeds]
     batch_frames = round(options.batch_seconds / config.features.hop_seconds)
-    training_set = TrainingSet(caches, batch_frames, Augmentation())
+    training_set = TrainingSet(caches, batch_frames, Augmentation(), short_first=options.init is None)
     dev = {
         path.stem: cache_features(utterances(read_corpus(path)), config.features, options.cache)
         for path in options.dev

@@ -18,8 +18,16 @@ attention_or_not = pytest.mark.parametrize("attention", [True, False])
 
 def tiny_decoder(attention: bool = True, dropout: float = 0.0) -> Decoder:
     torch.manual_seed(1)
-    sizes = {"hidden_size": 8, "embedding_size": 8, "attention_size": 8, "context_size": 8}
-    return Decoder(CaptionConfig(WORDS, attention=attention, dropout=dropout, **sizes), CHANNELS)
+    config = CaptionConfig(
+        WORDS,
+        attention=attention,
+        hidden_size=8,
+        embedding_size=8,
+        attention_size=8,
+        context_size=8,
+        dropout=dropout,
+    )
+    return Decoder(config, CHANNELS)
 
 
 def grids(pictures: int, seed: int = 2) -> Tensor:

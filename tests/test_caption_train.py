@@ -51,8 +51,8 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def options(manifest: Path, folder: Path, **changes: object) -> TrainOptions:
     stages = {"decoder_epochs": 8, "everything_epochs": 1, "reward_epochs": 1}
-    rates = {"decoder_rate": 2e-3, "everything_rate": 1e-6, "reward_rate": 1e-6, "average_decay": 0.0}
-    small = {"least_count": 1, "dropout": 0.0, "batch_size": 4, "hidden_size": 64}
+    rates = {"decoder_rate": 1e-3, "everything_rate": 1e-6, "reward_rate": 1e-6, "average_decay": 0.0}
+    small = {"least_count": 1, "dropout": 0.0, "smoothing": 0.0, "batch_size": 4, "hidden_size": 128}
     chosen = {**stages, **rates, **small, **changes}
     return TrainOptions(manifest, manifest, folder / "run", folder / "cache", **chosen)  # type: ignore[arg-type]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import wave
 from collections.abc import Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from PIL import Image
 from caption import Captioner
 from caption.network import CaptionConfig, CaptionNetwork
 from caption.text import SPECIAL
+from common.command import load_page
 from demos import caption_page, speech_page
 from demos.shell import serve
 from speech import Recognizer
@@ -112,3 +114,10 @@ def test_the_sound_picture_has_low_pitches_at_the_bottom() -> None:
     picture = speech_page.paint(loudness)
     assert picture.shape == (160, 10, 3)
     assert picture[-1].sum() > picture[0].sum()
+
+
+@pytest.mark.parametrize("page", ["speech", "caption"])
+def test_the_commands_find_their_page_without_an_import_upwards(page: str) -> None:
+    (entry,) = entry_points(group="recurrent_suite.pages", name=page)
+    assert entry.load() is {"speech": speech_page, "caption": caption_page}[page].open_page
+    assert load_page(page) is entry.load()

@@ -257,7 +257,7 @@ def encoded(suffix: str) -> bytes:
     exif = Image.Exif()
     exif[0x0112] = 6
     how: dict[str, object] = {} if suffix in ("gif", "bmp", "ppm", "tga") else {"exif": exif}
-    Image.linear_gradient("L").resize((40, 30)).convert("RGB").save(file, suffix, **how)  # type: ignore[arg-type]
+    Image.linear_gradient("L").resize((40, 30)).convert("RGB").save(file, suffix, **how)
     return file.getvalue()
 
 

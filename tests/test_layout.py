@@ -1,0 +1,146 @@
+"""The house keeps its rules: imports go down, nothing heavy is imported early, the linters are content."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import caption
+import speech
+
+ROOT = Path(__file__).parents[1]
+HOUSE = {"common", "speech", "caption", "demos"}
+
+# What each floor may import of the house.
+BELOW = {
+    "common": {"common"},
+    "speech": {"common", "speech"},
+    "caption": {"common", "caption"},
+    "demos": {"demos", "speech", "caption"},
+}
+PUBLIC = {"speech": set(speech.__all__), "caption": set(caption.__all__)}
+
+
+def imported_names(source: str) -> list[tuple[str, str | None]]:
+    """Every import anywhere in a file: (module, name from it or None)."""
+    found: list[tuple[str, str | None]] = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found += [(alias.name, None) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are written in full"
+            found += [(str(node.module), alias.name) for alias in node.names]
+    return found
+
+
+def forbidden_arrows(floor: str, room: str, source: str) -> list[str]:
+    """The imports of one file that go up or sideways."""
+    wrong = []
+    for module, name in imported_names(source):
+        target = module.split(".")[0]
+        if target not in HOUSE:
+            continue
+        # The porch sees what the applications show in public, and no room of theirs.
+        hidden = floor == "demos" and target in PUBLIC and (module != target or name not in PUBLIC[target])
+        if hidden or target not in BELOW[floor]:
+            wrong.append(f"{floor}/{room} imports {module}{f'.{name}' if name else ''}")
+    return wrong
+
+
+def modules_after(program: str) -> set[str]:
+    """What a fresh Python has imported after a program."""
+    listing = f"{program}\nimport sys\nprint(*{{name.split('.')[0] for name in sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", listing], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+def test_imports_go_down_never_up_and_never_sideways() -> None:
+    wrong = []
+    for floor in sorted(HOUSE):
+        rooms = sorted((ROOT / floor).rglob("*.py"))
+        assert rooms
+        for room in rooms:
+            wrong += forbidden_arrows(floor, room.name, room.read_text(encoding="utf-8"))
+    assert not wrong
+
+
+@pytest.mark.parametrize(
+    ("floor", "source"),
+    [
+        ("common", "def late():\n    import speech.text"),
+        ("speech", "from caption.images import load_image"),
+        ("caption", "import common.search, speech"),
+        ("speech", "from demos.speech_page import open_page"),
+        ("demos", "from caption.captioner import Captioner"),
+        ("demos", "from speech import recognizer"),
+        ("demos", "from common.errors import InputError"),
+    ],
+)
+def test_an_arrow_in_another_direction_is_found(floor: str, source: str) -> None:
+    assert len(forbidden_arrows(floor, "room.py", source)) == 1
+
+
+@pytest.mark.parametrize(
+    ("floor", "source"),
+    [
+        ("speech", "import torch\nfrom common.search import sample\nfrom speech import text"),
+        ("demos", "from speech import Recognizer\nfrom demos.shell import page"),
+    ],
+)
+def test_an_arrow_down_is_none_of_those(floor: str, source: str) -> None:
+    assert not forbidden_arrows(floor, "room.py", source)
+
+
+def test_packages_are_listed_by_name() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert set(settings["tool"]["setuptools"]["packages"]) == HOUSE
+    folders = {path.parent.relative_to(ROOT).parts[0] for path in ROOT.glob("*/__init__.py")}
+    assert folders == HOUSE
+    assert not list(ROOT.glob("[cds]*/*/__init__.py")), "a package inside a package has to be listed too"
+
+
+@pytest.mark.parametrize(
+    "package", ["common", "speech", "caption", "speech.cli", "caption.cli", "common.command", "common.batch"]
+)
+def test_nothing_heavy_is_imported_before_it_is_needed(package: str) -> None:
+    heavy = {"torch", "numpy", "PIL", "av", "lightning", "gradio", "tqdm"}
+    assert not modules_after(f"import {package}") & heavy
+
+
+@pytest.mark.parametrize("public", ["from speech import Recognizer", "from caption import Captioner"])
+def test_answering_needs_nothing_of_training_scoring_and_pages(public: str) -> None:
+    assert not modules_after(public) & {"lightning", "gradio", "jiwer", "pycocoevalcap", "demos"}
+
+
+@pytest.mark.parametrize("package", sorted(HOUSE))
+def test_every_package_ships_its_types(package: str) -> None:
+    assert (ROOT / package / "py.typed").is_file()
+
+
+@pytest.mark.parametrize("command", ["ruff check", "ruff format --check", "mypy"])
+def test_the_linters_are_content(command: str) -> None:
+    arguments = [sys.executable, "-m", *command.split()]
+    done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell script")
+def test_continuous_integration_runs_the_second_command_of_the_readme(tmp_path: Path) -> None:
+    (tmp_path / ".ci").mkdir()
+    (tmp_path / ".ci" / "run").write_bytes((ROOT / ".ci" / "run").read_bytes())
+    readme = (
+        "```sh\necho before\n```\n## Start\nOne:\n```sh\necho first\n```\n\nTwo:\n\n"
+        "```sh\necho second && \\\n  exit 3\n```\n```sh\necho third\n```\n## Next\n```sh\necho next\n```\n"
+    )
+    (tmp_path / "README.md").write_text(readme)
+    done = subprocess.run(["bash", tmp_path / ".ci" / "run"], capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("second\n", 3)
+    (tmp_path / "README.md").write_text("# None\n")
+    assert subprocess.run(["bash", tmp_path / ".ci" / "run"], capture_output=True).returncode == 1
