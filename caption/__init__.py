@@ -18,6 +18,9 @@ __all__ = ["Caption", "Captioner", "DescribeOptions", "InputError"]
 def __getattr__(name: str) -> object:
     """Import the public names when they are first asked for: `import caption` alone costs nothing."""
     if name in __all__:
+        from common.command import check_builds
+
+        check_builds("torchvision")
         from caption import captioner
 
         return getattr(captioner, name)

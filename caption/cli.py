@@ -82,6 +82,7 @@ def make_caption_parser() -> argparse.ArgumentParser:
     )
     one.add_argument("manifest", type=Path, help="TSV file: path, caption; one row a reference")
     one.add_argument("--json", action="store_true", help="print one JSON object")
+    one.add_argument("--java", action="store_true", help="add METEOR and SPICE where Java and they are found")
     _add_decoding_options(one, batch_size=32)
 
     one = add_subcommand(
@@ -127,9 +128,9 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
     with tqdm(unit="photo", disable=not sys.stderr.isatty()) as bar:
         report = evaluate_captioner(
-            captioner, arguments.manifest, options, arguments.batch_size, progress=bar.update
+            captioner, arguments.manifest, options, arguments.batch_size, bar.update, arguments.java
         )
-    fields = dataclasses.asdict(report)
+    fields = {name: value for name, value in dataclasses.asdict(report).items() if value is not None}
     if arguments.json:
         print(json.dumps(fields))
         return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -44,12 +45,15 @@ class CaptionReport(CaptionScores):
         seconds: how long reading and describing them took.
         model: the model's name.
         decoding: how captions were searched.
+        meteor, spice: in percent, if they were asked for and can be had here; see `score_with_java`.
     """
 
     images: int
     seconds: float
     model: str
     decoding: str
+    meteor: float | None = None
+    spice: float | None = None
 
 
 def score_captions(references: Sequence[Sequence[str]], captions: Sequence[str]) -> CaptionScores:
@@ -58,10 +62,7 @@ def score_captions(references: Sequence[Sequence[str]], captions: Sequence[str])
     from pycocoevalcap.cider.cider import Cider
     from pycocoevalcap.rouge.rouge import Rouge
 
-    truth = {
-        number: [" ".join(tokenize(one)) for one in several] for number, several in enumerate(references)
-    }
-    said = {number: [" ".join(tokenize(caption))] for number, caption in enumerate(captions)}
+    truth, said = _tokenized(references, captions)
     with contextlib.redirect_stdout(io.StringIO()):  # it prints its counts
         bleu, _ = Bleu(4).compute_score(truth, said, verbose=0)
         rouge, _ = Rouge().compute_score(truth, said)
@@ -70,12 +71,46 @@ def score_captions(references: Sequence[Sequence[str]], captions: Sequence[str])
     return CaptionScores(bleu1, bleu2, bleu3, bleu4, 100.0 * float(rouge), 100.0 * float(cider))
 
 
+def score_with_java(
+    references: Sequence[Sequence[str]], captions: Sequence[str]
+) -> tuple[float | None, float | None]:
+    """METEOR and SPICE in percent, each None where it cannot be had.
+
+    Both are Java programs inside pycocoevalcap (Denkowski and Lavie 2014; Anderson et al. 2016,
+    arXiv:1607.08822). METEOR needs `java`; SPICE also 8 GB of memory and Stanford's parser, which
+    pycocoevalcap fetches when its `Spice` is first made: it is used only where that was done.
+    """
+    if shutil.which("java") is None:
+        return None, None
+    from pycocoevalcap.meteor.meteor import Meteor
+    from pycocoevalcap.spice import spice as spice_module
+
+    truth, said = _tokenized(references, captions)
+    meteor, _ = Meteor().compute_score(truth, said)
+    spice = None
+    if list((Path(spice_module.__file__).parent / "lib").glob("stanford-corenlp-*.jar")):
+        spice, _ = spice_module.Spice().compute_score(truth, said)
+        spice = 100.0 * float(spice)
+    return 100.0 * float(meteor), spice
+
+
+def _tokenized(
+    references: Sequence[Sequence[str]], captions: Sequence[str]
+) -> tuple[dict[int, list[str]], dict[int, list[str]]]:
+    """References and captions as the scorers take them: by number, tokens with spaces between."""
+    truth = {
+        number: [" ".join(tokenize(one)) for one in several] for number, several in enumerate(references)
+    }
+    return truth, {number: [" ".join(tokenize(caption))] for number, caption in enumerate(captions)}
+
+
 def evaluate(
     captioner: Captioner,
     manifest: Path,
     options: DescribeOptions | None = None,
     batch_size: int = 32,
     progress: Callable[[int], object] | None = None,
+    java: bool = False,
 ) -> CaptionReport:
     """Describe every photograph of a manifest (`path`, `caption`) and score the captions.
 
@@ -85,6 +120,7 @@ def evaluate(
         options: how to search; None for the defaults.
         batch_size: photographs that the network sees at once.
         progress: called with the number of photographs done since the last call.
+        java: also measure METEOR and SPICE where Java is found.
 
     Raises:
         InputError: if the manifest or a photograph cannot be read.
@@ -101,11 +137,15 @@ def evaluate(
         captions += [caption.text for caption in described]
         if progress is not None:
             progress(len(batch))
-    scores = score_captions([photograph.captions for photograph in photographs], captions)
+    references = [photograph.captions for photograph in photographs]
+    scores = score_captions(references, captions)
+    meteor, spice = score_with_java(references, captions) if java else (None, None)
     return CaptionReport(
         **vars(scores),
         images=len(photographs),
         seconds=time.perf_counter() - started,
         model=captioner.name,
         decoding=str(options),
+        meteor=meteor,
+        spice=spice,
     )

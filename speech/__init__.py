@@ -20,6 +20,9 @@ __all__ = ["DecodingOptions", "InputError", "Recognizer", "Transcript", "Word"]
 def __getattr__(name: str) -> object:
     """Import the public names when they are first asked for: `import speech` alone costs nothing."""
     if name in __all__:
+        from common.command import check_builds
+
+        check_builds("torchaudio")
         from speech import recognizer
 
         return getattr(recognizer, name)

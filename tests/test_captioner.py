@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from PIL import Image
 
 from caption import Caption, Captioner, DescribeOptions
-from caption.evaluate import evaluate, score_captions
+from caption.evaluate import evaluate, score_captions, score_with_java
 from caption.images import load_image
 from caption.network import CaptionConfig, CaptionNetwork
 from caption.text import SPECIAL
@@ -170,3 +171,14 @@ def test_a_manifest_is_described_and_scored(captioner: Captioner, photos: list[P
     assert report.bleu1 == pytest.approx(100.0, abs=1e-3)
     assert report.model == "tiny" and report.decoding == "beam 2" and report.seconds > 0
     assert score_captions([[text] for text in said], said).bleu1 == pytest.approx(100.0, abs=1e-3)
+
+
+@pytest.mark.skipif(shutil.which("java") is None, reason="METEOR is a Java program")
+def test_meteor_is_measured_where_java_is_found() -> None:
+    meteor, _ = score_with_java([["a dog runs on the beach"]] * 2, ["a dog runs on the beach"] * 2)
+    assert meteor == pytest.approx(100.0)
+
+
+def test_without_java_the_others_are_measured_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    assert score_with_java([["a dog"]], ["a dog"]) == (None, None)
