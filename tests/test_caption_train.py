@@ -5,16 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
 from PIL import Image, ImageDraw
 
 from caption import Captioner, DescribeOptions
-from caption.data import cache_pictures, pad_captions, read_photographs, vary
 from caption.evaluate import evaluate
-from caption.text import END, START
 from caption.train import TrainOptions, train
 from common.errors import InputError
-from common.model_files import read_model
 
 SCENES = {
     "red": "a red circle on white",
@@ -24,7 +20,7 @@ SCENES = {
 }
 
 # An epoch costs a checkpoint: few long epochs are faster than many short ones.
-COPIES = 8
+COPIES = 4
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +46,7 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def options(manifest: Path, folder: Path, **changes: object) -> TrainOptions:
-    stages = {"decoder_epochs": 8, "everything_epochs": 1, "reward_epochs": 1}
+    stages = {"decoder_epochs": 14, "everything_epochs": 1, "reward_epochs": 1}
     rates = {"decoder_rate": 1e-3, "everything_rate": 1e-6, "reward_rate": 1e-6, "average_decay": 0.0}
     small = {"least_count": 1, "dropout": 0.0, "smoothing": 0.0, "batch_size": 4, "hidden_size": 128}
     chosen = {**stages, **rates, **small, **changes}
@@ -87,22 +83,6 @@ def test_evaluation_reports_what_it_measured_and_how(trained: TrainOptions) -> N
     assert report.bleu1 == pytest.approx(100.0) and report.cider > 100.0
 
 
-def test_runners_up_are_other_captions_and_less_likely_ones(trained: TrainOptions) -> None:
-    captioner = Captioner.load(trained.run / "best")
-    caption = captioner.describe(trained.train.parent / "red0.png", DescribeOptions(beam=4))
-    assert len(caption.alternatives) == 3
-    assert caption.text not in {other.text for other in caption.alternatives}
-    assert captioner.describe_batch([]) == []
-
-
-def test_files_pictures_and_tensors_are_described_alike(trained: TrainOptions) -> None:
-    captioner = Captioner.load(trained.run / "best")
-    path = trained.train.parent / "blue0.png"
-    with Image.open(path) as image, path.open("rb") as file:
-        by_path, by_image, by_file = captioner.describe_batch([str(path), image, file])
-    assert by_path.text == by_image.text == by_file.text
-
-
 def test_training_goes_on_from_a_model_directory(
     manifest: Path, trained: TrainOptions, tmp_path: Path
 ) -> None:
@@ -122,38 +102,3 @@ def test_the_plain_vector_to_sequence_form_trains_as_well(manifest: Path, tmp_pa
 def test_a_run_without_epochs_is_refused(manifest: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="0 epochs"):
         train(options(manifest, tmp_path, decoder_epochs=0, everything_epochs=0, reward_epochs=0))
-
-
-def test_a_model_of_another_kind_is_refused(trained: TrainOptions, tmp_path: Path) -> None:
-    from common.model_files import write_model
-
-    _, weights = read_model(trained.run / "best")
-    write_model(tmp_path / "odd", {"symbols": "abc"}, weights, "# Odd\n")
-    with pytest.raises(InputError, match="not a captioning model"):
-        Captioner.load(tmp_path / "odd")
-
-
-def test_captions_are_padded_behind_their_end() -> None:
-    inputs, targets, lengths = pad_captions([[5, 6], [7]])
-    assert inputs.tolist() == [[START, 5, 6], [START, 7, END]]
-    assert targets.tolist() == [[5, 6, END], [7, END, END]]
-    assert lengths.tolist() == [3, 2]
-
-
-def test_a_changed_photograph_is_decoded_again(manifest: Path, tmp_path: Path) -> None:
-    path = tmp_path / "one.png"
-    (tmp_path / "one.tsv").write_text("path\tcaption\none.png\ta square\n", encoding="utf-8")
-    Image.new("RGB", (8, 8), "red").save(path)
-    red = cache_pictures(read_photographs(tmp_path / "one.tsv"), tmp_path / "cache")
-    Image.new("RGB", (9, 9), "blue").save(path)
-    blue = cache_pictures(read_photographs(tmp_path / "one.tsv"), tmp_path / "cache")
-    assert red[0, :, 0, 0].tolist() == [255, 0, 0] and blue[0, :, 0, 0].tolist() == [0, 0, 255]
-
-
-def test_a_view_is_another_look_at_the_same_picture() -> None:
-    import numpy as np
-
-    picture = torch.randint(0, 256, (3, 224, 224), dtype=torch.uint8)
-    first, again = (vary(picture, True, np.random.default_rng(1)) for _ in range(2))
-    assert first.shape == picture.shape and first.dtype == torch.uint8
-    assert torch.equal(first, again) and not torch.equal(first, picture)

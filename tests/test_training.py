@@ -10,7 +10,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from common.training import FitOptions, ResumableBatches, TrainingModule, fit, one_cycle
+from common.recurrent import RecurrentConfig, RecurrentStack
+from common.training import (
+    FitOptions,
+    ResumableBatches,
+    TrainingModule,
+    backward_in_pieces,
+    fit,
+    one_cycle,
+)
 
 
 class Tiny(TrainingModule[nn.Sequential]):
@@ -85,6 +93,38 @@ def test_batches_are_the_same_for_a_seed_and_differ_between_epochs() -> None:
     epochs = [[batch.tolist() for batch in first] for _ in range(2)]
     assert epochs == [[batch.tolist() for batch in again] for _ in range(2)]
     assert epochs[0] != epochs[1]
+
+
+def test_pieces_give_the_whole_loss_but_no_gradient_across_their_border() -> None:
+    torch.manual_seed(0)
+    stack = RecurrentStack(RecurrentConfig(2, 4, "gru"))
+    x, targets = torch.randn(3, 12, 2), torch.randn(3, 12, 4)
+
+    def learn(steps: int) -> tuple[float, Tensor]:
+        own = x.clone().requires_grad_()
+        stack.zero_grad()
+        total = backward_in_pieces(
+            lambda piece, state: stack(piece, state=state),
+            # Only the last step of a piece is scored: its gradient has to travel.
+            lambda outputs, wanted: (outputs - wanted)[:, -1].square().sum(),
+            own,
+            targets,
+            steps,
+        )
+        assert own.grad is not None
+        return total, own.grad
+
+    _, whole = learn(12)
+    halves_loss, halves = learn(6)
+    assert whole[:, 0].abs().min() > 0.0
+    outputs, _ = stack(x)
+    expected = (outputs - targets)[:, [5, 11]].square().sum()
+    assert halves_loss == pytest.approx(float(expected), rel=1e-5)
+    torch.testing.assert_close(halves[:, 6:], whole[:, 6:])
+    first = x[:, :6].clone().requires_grad_()
+    (stack(first)[0] - targets[:, :6])[:, -1].square().sum().backward()
+    assert first.grad is not None
+    torch.testing.assert_close(halves[:, :6], first.grad)
 
 
 def test_one_cycle_rises_to_the_full_rate_and_falls_to_a_hundredth() -> None:
