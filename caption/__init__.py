@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from caption.captioner import Caption, Captioner, DescribeOptions
+    from caption.captioner import Caption, Captioner
+    from caption.options import DescribeOptions
     from common.errors import InputError
 
 __all__ = ["Caption", "Captioner", "DescribeOptions", "InputError"]

@@ -19,6 +19,7 @@ from torch import Tensor
 from caption.encoder import EncoderConfig
 from caption.images import load_image
 from caption.network import CaptionConfig, CaptionNetwork, Decoder, Scene
+from caption.options import DescribeOptions
 from caption.text import END, START, Vocabulary
 from common.errors import InputError
 from common.model_files import find_model, read_model
@@ -27,22 +28,6 @@ from common.search import BeamOptions, Hypothesis, beam_search
 BUNDLED = Path(__file__).parent / "models"
 
 Picture = str | Path | BinaryIO | Image.Image | Tensor
-
-
-@dataclass(frozen=True)
-class DescribeOptions:
-    """How captions are searched.
-
-    Attributes:
-        beam: hypotheses that are followed at once; 1 is greedy.
-        most_words: longest caption.
-    """
-
-    beam: int = 3
-    most_words: int = 24
-
-    def __str__(self) -> str:
-        return "greedy" if self.beam == 1 else f"beam {self.beam}"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from caption import writers
+from caption.options import DescribeOptions, TrainOptions
 from common.batch import Job, Outcome, in_batches, plan_outputs, run, write_outputs
 from common.command import (
     add_batch_options,
@@ -30,7 +31,7 @@ from common.options import add_options, read_options
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from caption.captioner import Caption, Captioner, DescribeOptions
+    from caption.captioner import Caption, Captioner
 
 SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".avif", ".bmp", ".tif", ".tiff", ".ppm")
 
@@ -91,7 +92,7 @@ def make_caption_parser() -> argparse.ArgumentParser:
         "train a captioner, or go on where the run stands",
         "caption train --train train.tsv --dev dev.tsv --run runs/photos",
     )
-    one.add_later = _add_train_options
+    add_options(one, TrainOptions)
 
     one = add_subcommand(subcommands, "demo", "open the page on this machine", "caption demo --port 7861")
     one.add_argument("--port", type=at_least(1), metavar="N", help="of the page (the first that is free)")
@@ -141,7 +142,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 def train(arguments: argparse.Namespace) -> int:
     """Train a captioner."""
-    from caption.train import TrainOptions
+    check_builds("torchvision")
     from caption.train import train as train_captioner
 
     options = read_options(TrainOptions, arguments)
@@ -159,24 +160,21 @@ def demo(arguments: argparse.Namespace) -> int:
 
 def _add_decoding_options(parser: argparse.ArgumentParser, batch_size: int) -> None:
     """What decides a caption: the same for every subcommand that asks the captioner."""
-    add_shared_options(parser, model="photos", batch_size=batch_size, beam=3)
+    defaults = DescribeOptions()
+    add_shared_options(parser, model="photos", batch_size=batch_size, beam=defaults.beam)
     parser.add_argument(
-        "--max-words", type=at_least(1), default=24, metavar="N", help="longest caption (%(default)s)"
+        "--max-words",
+        type=at_least(1),
+        default=defaults.most_words,
+        metavar="N",
+        help="longest caption (%(default)s)",
     )
-
-
-def _add_train_options(parser: argparse.ArgumentParser) -> None:
-    """One argument for each of `TrainOptions`."""
-    check_builds("torchvision")
-    from caption.train import TrainOptions
-
-    add_options(parser, TrainOptions)
 
 
 def _load(arguments: argparse.Namespace) -> tuple[Captioner, DescribeOptions]:
     """The captioner and the search that somebody asks for."""
     check_builds("torchvision")
-    from caption.captioner import Captioner, DescribeOptions
+    from caption.captioner import Captioner
 
     device = resolve_device(arguments.device)
     captioner = Captioner.load(arguments.model, device, arguments.threads)

@@ -19,9 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.feature_extraction import create_feature_extractor
 
+from caption.options import LITE0
 from common.errors import InputError
-
-LITE0 = "efficientnet_lite0"
 
 # kernel, stride of the first block, expansion, channels out, blocks
 _LITE0_STAGES = (

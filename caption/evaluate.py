@@ -15,7 +15,8 @@ from caption.data import read_photographs
 from caption.text import tokenize
 
 if TYPE_CHECKING:
-    from caption.captioner import Captioner, DescribeOptions
+    from caption.captioner import Captioner
+    from caption.options import DescribeOptions
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def evaluate(
     Raises:
         InputError: if the manifest or a photograph cannot be read.
     """
-    from caption.captioner import DescribeOptions
+    from caption.options import DescribeOptions
 
     options = options or DescribeOptions()
     started = time.perf_counter()

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from caption.captioner import DescribeOptions, network_from_model, search
+from caption.captioner import network_from_model, search
 from caption.data import (
     CaptionBatch,
     Photograph,
@@ -30,6 +30,7 @@ from caption.data import (
 from caption.encoder import EncoderConfig, load_imagenet, load_torchvision
 from caption.evaluate import score_captions
 from caption.network import CaptionConfig, CaptionNetwork, Scene, caption_loss, speakable
+from caption.options import DescribeOptions, TrainOptions
 from caption.reward import CiderReward
 from caption.text import END, START, Vocabulary
 from common.errors import InputError
@@ -38,71 +39,6 @@ from common.search import Hypothesis, sample
 from common.training import FitOptions, ResumableBatches, TrainingModule, decayed, fit
 
 StageName = Literal["decoder", "everything", "reward"]
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """Everything that decides a training run.
-
-    Attributes:
-        train, dev: manifests of captioned photographs.
-        run: directory for checkpoints, logs and the best model; an unfinished run in it is resumed.
-        cache: directory for decoded pictures and grids.
-        init: a model directory to start from instead of a new decoder.
-        encoder: which network looks; see `caption.encoder`.
-        encoder_weights: a safetensors file with ImageNet weights of EfficientNet-Lite0, or
-            "torchvision" for that package's own weights, which it downloads.
-        attention: weigh the grid's positions anew for each word.
-        hidden_size: units of the decoder.
-        decoder_epochs, everything_epochs, reward_epochs: passes over the photographs in each stage; 0
-            leaves it out.
-        decoder_rate, everything_rate, reward_rate: highest of each stage's one-cycle schedule.
-        encoder_share: the encoder's learning rate is this share of the decoder's.
-        warmup: share of a stage's steps until the highest rate.
-        weight_decay: AdamW's.
-        batch_size: photographs in a batch, five captions each.
-        reward_batch_size: the same in the reward stage, which gains from more and smaller steps.
-        least_count: words that stand in fewer places of the captions are not learned.
-        smoothing: of the labels.
-        dropout: of word vectors and outputs.
-        reward_dropout: the same in the reward stage.
-        seed: of everything random.
-        precision: "bf16-mixed" more than halves the decoder's time on processors that have bfloat16
-            instructions.
-        average_decay: of the moving average of the weights that is evaluated and kept.
-        threads: of PyTorch; 0 leaves its own choice.
-        device: "cpu", "cuda", "mps" or "auto".
-    """
-
-    train: Path
-    dev: Path
-    run: Path
-    cache: Path = Path("runs/cache")
-    init: Path | None = None
-    encoder: str = EncoderConfig().name
-    encoder_weights: Path | Literal["torchvision"] | None = None
-    attention: bool = True
-    hidden_size: int = 512
-    decoder_epochs: int = 5
-    everything_epochs: int = 4
-    reward_epochs: int = 4
-    decoder_rate: float = 1.5e-3
-    everything_rate: float = 7e-4
-    reward_rate: float = 2e-4
-    encoder_share: float = 0.15
-    warmup: float = 0.1
-    weight_decay: float = 0.01
-    batch_size: int = 32
-    reward_batch_size: int = 16
-    least_count: int = 4
-    smoothing: float = 0.1
-    dropout: float = 0.4
-    reward_dropout: float = 0.2
-    seed: int = 1
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    average_decay: float = 0.99
-    threads: int = 0
-    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -248,7 +184,16 @@ class CaptionModule(TrainingModule[CaptionNetwork]):
         decoder = self.network.decoder.eval()
         generator = torch.Generator().manual_seed(self.options.seed * 1_000_003 + self.global_step)
         state = decoder.begin(Scene(*(part.detach() for part in scene)), captions)
-        said = sample(decoder.step, state, len(state.attention), START, END, generator, _MOST_WORDS + 1)
+        said = sample(
+            decoder.step,
+            state,
+            len(state.attention),
+            START,
+            END,
+            generator,
+            _MOST_WORDS + 1,
+            device=self.device,
+        )
         decoder.train()
         return said
 

@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from common.errors import InputError
-from common.options import LaterParser
 
 # The builds that were tested together; another PyTorch may refuse to load its companions' libraries.
 FITTING = "'torch==2.11.*' 'torchaudio==2.11.*' 'torchvision==0.26.*'"
@@ -26,15 +25,12 @@ BROKEN_PIPE = 141
 def make_parser(name: str, description: str) -> tuple[argparse.ArgumentParser, argparse._SubParsersAction]:
     """A command's parser, and what takes its subcommands (see `add_subcommand`)."""
     parser = argparse.ArgumentParser(prog=name, description=description)
-    subcommands = parser.add_subparsers(
-        dest="subcommand", metavar="COMMAND", required=True, parser_class=LaterParser
-    )
-    return parser, subcommands
+    return parser, parser.add_subparsers(dest="subcommand", metavar="COMMAND", required=True)
 
 
 def add_subcommand(
     subcommands: argparse._SubParsersAction, name: str, description: str, example: str
-) -> LaterParser:
+) -> argparse.ArgumentParser:
     """A subcommand whose help ends in one example."""
     return subcommands.add_parser(
         name,

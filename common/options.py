@@ -11,7 +11,6 @@ import dataclasses
 import inspect
 import re
 import types
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -65,19 +64,3 @@ def _parsing(hint: Any) -> dict[str, Any]:
         return {"action": argparse.BooleanOptionalAction}
     metavars: dict[type, str] = {int: "N", float: "X", Path: "PATH", str: "NAME"}
     return {"type": hint, "metavar": metavars[hint]}
-
-
-class LaterParser(argparse.ArgumentParser):
-    """A parser whose arguments are added when it is about to parse: they may then cost an import.
-
-    Set `add_later` to what adds them.
-    """
-
-    add_later: Callable[[argparse.ArgumentParser], None] | None = None
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Add the arguments, then parse as usual."""
-        add, self.add_later = self.add_later, None
-        if add is not None:
-            add(self)
-        return super().parse_known_args(args, namespace)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from common.errors import InputError
     from speech.alignment import Word
-    from speech.decoding import DecodingOptions
+    from speech.options import DecodingOptions
     from speech.recognizer import Recognizer, Transcript
 
 __all__ = ["DecodingOptions", "InputError", "Recognizer", "Transcript", "Word"]

@@ -25,12 +25,12 @@ from common.command import (
 from common.errors import InputError
 from common.inputs import collect_inputs
 from common.options import add_options, read_options
+from speech.options import DecodingOptions, TrainOptions
 from speech.writers import WRITERS, json_object
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from speech.decoding import DecodingOptions
     from speech.recognizer import Recognizer, Transcript
 
 # Folders are searched for these; a file that is named may be called anything.
@@ -90,7 +90,7 @@ def make_speech_parser() -> argparse.ArgumentParser:
         "train a recogniser, or go on where the run stands",
         "speech train --train train.tsv --dev dev.tsv --run runs/english",
     )
-    one.add_later = _add_train_options
+    add_options(one, TrainOptions)
 
     one = add_subcommand(subcommands, "demo", "open the page on this machine", "speech demo --port 7860")
     one.add_argument("--port", type=at_least(1), metavar="N", help="of the page (the first that is free)")
@@ -155,7 +155,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 def train(arguments: argparse.Namespace) -> int:
     """Train a recogniser."""
-    from speech.train import TrainOptions
+    check_builds("torchaudio")
     from speech.train import train as train_recognizer
 
     options = read_options(TrainOptions, arguments)
@@ -173,21 +173,12 @@ def demo(arguments: argparse.Namespace) -> int:
 
 def _add_decoding_options(parser: argparse.ArgumentParser) -> None:
     """What decides a transcript: the same for every subcommand that asks the recogniser."""
-    add_shared_options(parser, model="english", batch_size=8, beam=1)
-
-
-def _add_train_options(parser: argparse.ArgumentParser) -> None:
-    """One argument for each of `TrainOptions`."""
-    check_builds("torchaudio")
-    from speech.train import TrainOptions
-
-    add_options(parser, TrainOptions)
+    add_shared_options(parser, model="english", batch_size=8, beam=DecodingOptions().beam)
 
 
 def _load(arguments: argparse.Namespace) -> tuple[Recognizer, DecodingOptions]:
     """The recogniser and the search that somebody asks for."""
     check_builds("torchaudio")
-    from speech.decoding import DecodingOptions
     from speech.recognizer import Recognizer
 
     device = resolve_device(arguments.device)

@@ -19,20 +19,6 @@ _NEVER = -math.inf
 
 
 @dataclass(frozen=True)
-class DecodingOptions:
-    """How text is found.
-
-    Attributes:
-        beam: texts that are followed at once; 1 is greedy.
-    """
-
-    beam: int = 1
-
-    def __str__(self) -> str:
-        return "greedy" if self.beam == 1 else f"beam {self.beam}"
-
-
-@dataclass(frozen=True)
 class TextHypothesis:
     """A text that the search found.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from common.manifest import read_manifest
 from speech.audio import SAMPLE_RATE, load_audio
-from speech.decoding import DecodingOptions
+from speech.options import DecodingOptions
 from speech.recognizer import Recognizer
 from speech.scoring import error_rates
 

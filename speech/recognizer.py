@@ -18,9 +18,10 @@ from common.errors import InputError
 from common.model_files import find_model, read_model
 from speech.alignment import Word, forced_path, words_of_path
 from speech.audio import SAMPLE_RATE, load_audio, require_sound
-from speech.decoding import DecodingOptions, collapse, prefix_beam_search
+from speech.decoding import collapse, prefix_beam_search
 from speech.features import FeatureConfig, LogMel
 from speech.network import SpeechConfig, SpeechNetwork
+from speech.options import DecodingOptions
 
 BUNDLED = Path(__file__).parent / "models"
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,55 +25,10 @@ from speech.data import (
 )
 from speech.decoding import greedy
 from speech.network import SpeechConfig, SpeechNetwork, ctc_loss
+from speech.options import TrainOptions
 from speech.recognizer import config_from_json, network_from_model
 from speech.scoring import error_rates
 from speech.text import SYMBOLS
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """Everything that decides a training run.
-
-    Attributes:
-        train, dev: manifests, LibriSpeech trees or Common Voice folders.
-        run: directory for checkpoint, log and the best model; an unfinished run in it is resumed.
-        cache: directory for features; they are worked out once and used by every run.
-        init: a model directory to start from instead of random weights.
-        epochs: passes over the training data.
-        batch_seconds: sound in a batch, padding included.
-        learning_rate: highest of the one-cycle schedule.
-        warmup: share of the steps until then.
-        weight_decay: AdamW's.
-        hidden_size, layers, stride, channels, dropout: of the network; see `SpeechConfig`.
-        speeds: at which each utterance may be heard.
-        seed: of everything random.
-        precision: "bf16-mixed" halves a step's time on processors that have bfloat16 instructions.
-        average_decay: of the moving average of the weights that is evaluated and kept.
-        threads: of PyTorch; 0 leaves its own choice.
-        device: "cpu", "cuda", "mps" or "auto".
-    """
-
-    train: tuple[Path, ...]
-    dev: tuple[Path, ...]
-    run: Path
-    cache: Path = Path("runs/cache")
-    init: Path | None = None
-    epochs: int = 40
-    batch_seconds: float = 150.0
-    learning_rate: float = 2e-3
-    warmup: float = 0.1
-    weight_decay: float = 0.01
-    hidden_size: int = 256
-    layers: int = 4
-    stride: int = 3
-    channels: int = 256
-    dropout: float = 0.1
-    speeds: tuple[float, ...] = (0.9, 1.0, 1.1)
-    seed: int = 1
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    average_decay: float = 0.998
-    threads: int = 0
-    device: str = "cpu"
 
 
 class SpeechModule(TrainingModule[SpeechNetwork]):

@@ -16,12 +16,11 @@ import pytest
 import torch
 from PIL import Image
 
-from caption.captioner import Captioner, DescribeOptions
+from caption.captioner import Captioner
 from caption.cli import main, make_caption_parser
 from caption.network import CaptionConfig, CaptionNetwork
-from caption.train import TrainOptions
+from caption.options import DescribeOptions, TrainOptions
 from common.model_files import write_model
-from common.options import LaterParser
 
 WORDS = ("<start>", "<end>", "<unknown>", "a", "dog", "cat", "runs")
 
@@ -51,7 +50,7 @@ def describe(model: str, *arguments: str) -> int:
     )
 
 
-def subparsers(parser: argparse.ArgumentParser) -> Iterator[tuple[str, LaterParser]]:
+def subparsers(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             yield from action.choices.items()
@@ -70,7 +69,7 @@ def test_every_subcommand_has_help_with_one_example(name: str, capsys: pytest.Ca
     assert f"\n  caption {name}" in text
 
 
-@pytest.mark.parametrize("arguments", [[], ["describe"], ["evaluate"], ["demo"]])
+@pytest.mark.parametrize("arguments", [[], ["describe"], ["evaluate"], ["train"], ["demo"]])
 def test_help_answers_before_anything_heavy_is_imported(arguments: list[str]) -> None:
     program = (
         "import sys\nfrom caption.cli import main\n"

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from caption.captioner import DescribeOptions, search
+from caption.captioner import search
 from caption.data import pad_captions
 from caption.network import CaptionConfig, Decoder, Scene, caption_loss
+from caption.options import DescribeOptions
 from caption.text import END, SPECIAL, START, UNKNOWN
 
 WORDS = (*SPECIAL, "a", "dog", "cat", "runs", "sleeps", "red")

@@ -9,7 +9,8 @@ from PIL import Image, ImageDraw
 
 from caption import Captioner, DescribeOptions
 from caption.evaluate import evaluate
-from caption.train import TrainOptions, train
+from caption.options import TrainOptions
+from caption.train import train
 from common.errors import InputError
 
 SCENES = {

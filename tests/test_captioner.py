@@ -173,6 +173,7 @@ def test_a_manifest_is_described_and_scored(captioner: Captioner, photos: list[P
     assert score_captions([[text] for text in said], said).bleu1 == pytest.approx(100.0, abs=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("java") is None, reason="METEOR is a Java program")
 def test_meteor_is_measured_where_java_is_found() -> None:
     meteor, _ = score_with_java([["a dog runs on the beach"]] * 2, ["a dog runs on the beach"] * 2)

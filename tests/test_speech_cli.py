@@ -121,7 +121,7 @@ def test_evaluate_takes_every_decoding_option_of_transcribe() -> None:
         assert shared <= set(subcommands[name]._option_string_actions)  # type: ignore[index]
 
 
-@pytest.mark.parametrize("arguments", [[], ["transcribe"], ["evaluate"], ["demo"]])
+@pytest.mark.parametrize("arguments", [[], ["transcribe"], ["evaluate"], ["train"], ["demo"]])
 def test_help_answers_without_torch_and_with_an_example(arguments: list[str]) -> None:
     program = (
         "import sys; from speech.cli import main\n"

@@ -1,0 +1,91 @@
+"""What can be chosen, each with its default: the one place for both. Nothing here imports PyTorch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+# The encoder that ships; `caption.encoder` knows the others.
+LITE0 = "efficientnet_lite0"
+
+
+@dataclass(frozen=True)
+class DescribeOptions:
+    """How captions are searched.
+
+    Attributes:
+        beam: hypotheses that are followed at once; 1 is greedy.
+        most_words: longest caption.
+    """
+
+    beam: int = 3
+    most_words: int = 24
+
+    def __str__(self) -> str:
+        return "greedy" if self.beam == 1 else f"beam {self.beam}"
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Everything that decides a training run.
+
+    Attributes:
+        train, dev: manifests of captioned photographs.
+        run: directory for checkpoints, logs and the best model; an unfinished run in it is resumed.
+        cache: directory for decoded pictures and grids.
+        init: a model directory to start from instead of a new decoder.
+        encoder: which network looks; see `caption.encoder`.
+        encoder_weights: a safetensors file with ImageNet weights of EfficientNet-Lite0, or
+            "torchvision" for that package's own weights, which it downloads.
+        attention: weigh the grid's positions anew for each word.
+        hidden_size: units of the decoder.
+        decoder_epochs, everything_epochs, reward_epochs: passes over the photographs in each stage; 0
+            leaves it out.
+        decoder_rate, everything_rate, reward_rate: highest of each stage's one-cycle schedule.
+        encoder_share: the encoder's learning rate is this share of the decoder's.
+        warmup: share of a stage's steps until the highest rate.
+        weight_decay: AdamW's.
+        batch_size: photographs in a batch, five captions each.
+        reward_batch_size: the same in the reward stage, which gains from more and smaller steps.
+        least_count: words that stand in fewer places of the captions are not learned.
+        smoothing: of the labels.
+        dropout: of word vectors and outputs.
+        reward_dropout: the same in the reward stage.
+        seed: of everything random.
+        precision: "bf16-mixed" more than halves the decoder's time on processors that have bfloat16
+            instructions.
+        average_decay: of the moving average of the weights that is evaluated and kept.
+        threads: of PyTorch; 0 leaves its own choice.
+        device: "cpu", "cuda", "mps" or "auto".
+    """
+
+    train: Path
+    dev: Path
+    run: Path
+    cache: Path = Path("runs/cache")
+    init: Path | None = None
+    encoder: str = LITE0
+    encoder_weights: Path | Literal["torchvision"] | None = None
+    attention: bool = True
+    hidden_size: int = 512
+    decoder_epochs: int = 5
+    everything_epochs: int = 4
+    reward_epochs: int = 4
+    decoder_rate: float = 1.5e-3
+    everything_rate: float = 7e-4
+    reward_rate: float = 2e-4
+    encoder_share: float = 0.15
+    warmup: float = 0.1
+    weight_decay: float = 0.01
+    batch_size: int = 32
+    reward_batch_size: int = 16
+    least_count: int = 4
+    smoothing: float = 0.1
+    dropout: float = 0.4
+    reward_dropout: float = 0.2
+    seed: int = 1
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    average_decay: float = 0.99
+    threads: int = 0
+    device: str = "cpu"
