@@ -132,7 +132,11 @@ def _read_table(path: Path, format: str) -> tuple[set[str], int]:
 def _csv_row(*fields: str) -> str:
     """Fields as a row that every spreadsheet reads."""
     file = io.StringIO(newline="")
-    csv.writer(file, lineterminator="\n").writerow(fields)
+    # Python below 3.13 leaves a lone carriage return bare if lines end otherwise; then all is quoted.
+    risky = "\r" in "".join(fields)
+    csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL if risky else csv.QUOTE_MINIMAL).writerow(
+        fields
+    )
     return file.getvalue()
 
 

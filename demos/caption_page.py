@@ -57,7 +57,7 @@ def build_app(captioner: Captioner, options: DescribeOptions | None = None) -> g
             beam = gr.Slider(1, 10, options.beam, step=1, label="Captions followed at once (beam width)")
         inputs, outputs = [photograph, beam], [text, runners]
         asked = in_words(describe, InputError, _reason)
-        button.click(asked, inputs, outputs, api_name="describe")
+        button.click(asked, inputs, outputs, api_name="describe", show_progress_on=text)
         gr.Examples(
             [[str(path)] for path in sorted(SAMPLES.glob("*.jpg"))],
             photograph,

@@ -6,6 +6,7 @@ Everything comes from this machine and stays on it: no fonts, no scripts, no sta
 from __future__ import annotations
 
 import functools
+import html
 from collections.abc import Callable
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -21,13 +22,20 @@ _SYSTEM_MONO = ("ui-monospace", "Menlo", "Consolas", "monospace")
 _STYLE = """
 .gradio-container { max-width: 46rem !important; margin: 0 auto !important; }
 .answer textarea { font-size: 1.35rem !important; line-height: 1.5 !important; }
-.picture img { width: 100%; height: auto; }
+.picture img { width: 100%; height: 10rem; object-fit: fill; }
+.words { line-height: 2; overflow-wrap: anywhere; }
+.words span { border-radius: 0.25rem; padding: 0.1rem 0.25rem; }
+.words .unsure { text-decoration: underline dotted; text-underline-offset: 0.2em; }
+.words small { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 """
+
+# Uploads are looked over each ten minutes and deleted after an hour, and when the page ends.
+_DELETE_UPLOADS_SECONDS = (600, 3600)
 
 
 def page(title: str, introduction: str) -> gr.Blocks:
     """An empty page with its heading; fill it in a `with` block."""
-    app = gr.Blocks(title=title, analytics_enabled=False)
+    app = gr.Blocks(title=title, analytics_enabled=False, delete_cache=_DELETE_UPLOADS_SECONDS)
     with app:
         gr.Markdown(f"# {title}\n\n{introduction}")
     return app
@@ -49,7 +57,9 @@ def in_words(
         try:
             return function(*args, **kwargs)
         except error_type as error:
-            raise gr.Error(reason(error), duration=None, print_exception=False) from error
+            # The page renders messages as HTML, and a file may be called anything.
+            message = html.escape(reason(error), quote=False)
+            raise gr.Error(message, duration=None, print_exception=False) from error
 
     return asked
 
@@ -85,5 +95,7 @@ def serve(
         footer_links=[],
         ssr_mode=False,
         enable_monitoring=False,
+        run_history=False,
+        mcp_server=False,
     )
     return address, app.close

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+from collections.abc import Sequence
 from pathlib import Path
 
 import gradio as gr
@@ -9,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from demos.shell import in_words, page, sentence, serve
-from speech import InputError, Recognizer
+from speech import InputError, Recognizer, Word
 
 SAMPLES = Path(__file__).parents[1] / "speech" / "samples"
 
@@ -18,41 +20,47 @@ _COLOURS = np.array(
     [[13, 8, 35], [68, 20, 104], [154, 43, 98], [228, 90, 49], [250, 175, 40], [252, 255, 200]]
 )
 
+# WebP, which the picture travels as, ends at 16,383 columns: 164 seconds.
+_MOST_COLUMNS = 1200
+
+_UNSURE = 0.5
+
 Picture = NDArray[np.uint8]
-Words = list[tuple[str, float | None]]
 
 
 def build_app(recognizer: Recognizer) -> gr.Blocks:
     """The page for a recogniser; `demos.shell.serve` shows it."""
 
-    def transcribe(recording: str | None) -> tuple[Picture, str, Words, str]:
+    def transcribe(recording: str | None) -> tuple[Picture, str, str, str]:
         if recording is None:
             raise gr.Error("Choose a recording or make one first.", print_exception=False)
         loudness = recognizer.loudness(recording)
         transcript = recognizer.transcribe(recording)
-        words: Words = [(f"{word.text} ", round(word.confidence, 2)) for word in transcript.words]
         heard = transcript.text or "(no words were heard)"
-        return paint(loudness.numpy()), heard, words, f"{transcript.duration:.1f} seconds of sound"
+        about = f"{transcript.duration:.1f} seconds of sound"
+        return paint(loudness.numpy()), heard, shade(transcript.words), about
 
     app = page(
         "Speech becomes text",
         "Choose a recording, or make one with the microphone. It stays on this machine.",
     )
     with app:
-        recording = gr.Audio(sources=["upload", "microphone"], type="filepath", label="Recording")
+        recording = gr.Audio(sources=["upload", "microphone"], type="filepath", label="Recording", buttons=[])
         button = gr.Button("Transcribe", variant="primary")
         picture = gr.Image(
-            label="What the network hears: time to the right, pitch upwards, loudness as brightness",
+            label="Sound picture",
+            show_label=False,
             interactive=False,
             buttons=[],
+            alt_text="What the network hears: time to the right, pitch upwards, loudness as brightness",
             elem_classes="picture",
         )
         text = gr.Textbox(label="Text", lines=2, buttons=["copy"], elem_classes="answer")
-        words = gr.HighlightedText(label="How sure it is of each word, 0 to 1", show_legend=True)
+        words = gr.HTML(label="How sure it is of each word", show_label=True, container=True, padding=True)
         about = gr.Markdown()
         outputs = [picture, text, words, about]
         asked = in_words(transcribe, InputError, _reason)
-        button.click(asked, recording, outputs, api_name="transcribe")
+        button.click(asked, recording, outputs, api_name="transcribe", show_progress_on=text)
         gr.Examples(
             [[str(path)] for path in sorted(SAMPLES.glob("*.opus"))],
             recording,
@@ -67,13 +75,26 @@ def build_app(recognizer: Recognizer) -> gr.Blocks:
 
 
 def paint(decibels: NDArray[np.float32]) -> Picture:
-    """Loudness (frames, mels) in decibels -> a picture (2 * mels, frames, 3), low pitches at the bottom."""
+    """Loudness (frames, mels) in decibels -> a picture (2 * mels, columns, 3), low pitches at the bottom.
+
+    A column is a frame; of a long recording, the loudest of several.
+    """
+    if len(decibels) > _MOST_COLUMNS:
+        edges = np.linspace(0, len(decibels), _MOST_COLUMNS + 1).astype(int)
+        decibels = np.maximum.reduceat(decibels, edges[:-1], axis=0)
     low, high = float(decibels.min()), float(decibels.max())
     level = (decibels - low) / max(high - low, 1e-6) * (len(_COLOURS) - 1)
     below = np.clip(level.astype(int), 0, len(_COLOURS) - 2)
     share = (level - below)[..., None]
     colours = _COLOURS[below] * (1.0 - share) + _COLOURS[below + 1] * share  # (frames, mels, 3)
     return colours.astype(np.uint8).transpose(1, 0, 2)[::-1].repeat(2, axis=0)
+
+
+def shade(words: Sequence[Word]) -> str:
+    """Words as HTML: the less sure, the darker the ground; the unsure ones are underlined and say so."""
+    if not words:
+        return ""
+    return f'<p class="words">{" ".join(_shaded(word) for word in words)}</p>'
 
 
 def open_page(recognizer: Recognizer, port: int | None) -> None:
@@ -85,3 +106,12 @@ def _reason(error: Exception) -> str:
     """What is wrong with an upload."""
     assert isinstance(error, InputError)
     return sentence(error.path, error.reason)
+
+
+def _shaded(word: Word) -> str:
+    """One word with its ground; its time and confidence are shown when it is pointed at."""
+    told = f"{word.confidence:.0%} sure, {word.start:.2f} to {word.end:.2f} s"
+    ground = f"background: rgb(245 158 11 / {0.7 * (1.0 - word.confidence):.2f})"
+    name, note = ("unsure", "<small> (unsure)</small>") if word.confidence < _UNSURE else ("sure", "")
+    text = html.escape(word.text)
+    return f'<span class="{name}" style="{ground}" title="{told}">{text}{note}</span>'

@@ -7,9 +7,10 @@ and mkv are read without anything else being installed.
 from __future__ import annotations
 
 import logging
+import math
 import os
+import stat
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,6 +27,12 @@ SAMPLE_RATE = 16_000
 # Below this peak nothing was recorded: 1e-4 is -80 dB of full scale, three steps of 16-bit sound.
 SILENCE_PEAK = 1e-4
 
+# A lower rate is a damaged header: at 1 Hz, a megabyte would become 30 gigabytes of samples.
+LOWEST_RATE = 1000
+
+# Larger samples are damage, and their squares no float32; the largest that are written are 32-bit integers.
+LARGEST_SAMPLE = 2.0**32
+
 _LOG = logging.getLogger(__name__)
 
 
@@ -37,10 +44,13 @@ def load_audio(source: str | Path | BinaryIO) -> Tensor:
 
     Returns:
         Samples (samples,) float32 at 16 kHz: the mean of the channels, about -1 to 1; samples that are
-        not numbers count as 0. Of a damaged file, what can be decoded (with a warning in the log).
+        not numbers, infinite or absurdly large count as 0. Of a damaged or cut file, what can be decoded:
+        pieces that cannot are a warning in the log, a missing end goes unnoticed where the format does
+        not tell how long it should be.
 
     Raises:
-        InputError: if the file is missing, empty, no sound file, without a sound track, or silent.
+        InputError: if the file is missing, empty, no sound file, without a sound track, damaged all
+            through, or silent.
     """
     name = _name(source)
     pieces = list(read_audio(source))
@@ -50,12 +60,16 @@ def load_audio(source: str | Path | BinaryIO) -> Tensor:
 
 
 def require_sound(samples: Tensor, name: str | Path) -> None:
-    """Refuse what holds no sound: no samples, or digital silence.
+    """Refuse what holds no sound: no samples, digital silence, a constant, or no numbers.
 
     Raises:
         InputError: naming the recording and how long it is.
     """
-    if samples.numel() == 0 or float(samples.abs().max()) < SILENCE_PEAK:
+    lowest, highest = samples.aminmax() if samples.numel() else (samples.new_zeros(()),) * 2
+    spread = float(highest - lowest)
+    if not math.isfinite(spread):
+        raise InputError(name, "holds samples that are not finite numbers; set them to 0")
+    if spread < 2 * SILENCE_PEAK:  # not the peak: a constant offset is no sound
         seconds = samples.numel() / SAMPLE_RATE
         raise InputError(name, f"no sound in this file ({seconds:.1f} s); was it recorded?")
 
@@ -70,12 +84,14 @@ def read_audio(source: str | Path | BinaryIO) -> Iterator[Tensor]:
         Samples (samples,) float32 at 16 kHz mono, a fraction of a second at a time.
 
     Raises:
-        InputError: if the file is missing, empty, no sound file or without a sound track.
+        InputError: if the file is missing, empty, no sound file, without a sound track or damaged all
+            through.
     """
     name = _name(source)
     _require_file(source, name)
     try:
-        with av.open(os.fspath(source) if isinstance(source, Path) else source, mode="r") as container:
+        # Without `file:`, FFmpeg takes what stands before a colon in a name for a protocol: `12:30.wav`.
+        with av.open(f"file:{name}" if isinstance(source, str | Path) else source, mode="r") as container:
             if not container.streams.audio:
                 raise InputError(name, "has no sound track")
             yield from _resampled(_channel_means(container, name))
@@ -99,11 +115,14 @@ def _require_file(source: str | Path | BinaryIO, name: str) -> None:
     try:
         if path.is_dir():
             raise InputError(name, "is a folder, not a recording")
-        if path.stat().st_size == 0:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe has no size, and is opened only once
+            return
+        if status.st_size == 0:
             raise InputError(name, "is empty (0 bytes)")
         with path.open("rb"):
             pass
-    except FileNotFoundError as error:
+    except (FileNotFoundError, ValueError) as error:  # ValueError: no name may hold a null character
         raise InputError(name, "no such file") from error
     except PermissionError as error:
         raise InputError(name, "may not be read; check its permissions") from error
@@ -118,27 +137,51 @@ def _channel_means(
 
     A packet that cannot be decoded is passed over: a recording with a scratch is still worth reading.
     """
-    damaged = 0
+    decoded = damaged = 0
     convert: av.AudioResampler | None = None
     made_for: tuple[str, int] | None = None
-    with suppress(EOFError):
-        for packet in container.demux(container.streams.audio[0]):
-            try:
-                frames = packet.decode()
-            except av.error.InvalidDataError:
-                damaged += 1
-                continue
-            for frame in frames:
-                layout = (frame.layout.name, frame.sample_rate)
-                if convert is None or layout != made_for:
-                    # Interleaved: of planar sound PyAV cannot read eight channels without a layout.
-                    convert, made_for = av.AudioResampler(format="flt"), layout
-                for plain in convert.resample(frame):
-                    interleaved = np.nan_to_num(plain.to_ndarray(), nan=0.0, posinf=0.0, neginf=0.0)
-                    channels = interleaved.reshape(-1, plain.layout.nb_channels)
-                    yield channels.mean(axis=1, dtype=np.float32), plain.sample_rate
+    for frame in _frames(container):
+        if frame is None:
+            damaged += 1
+            continue
+        decoded += 1
+        layout = (frame.layout.name, frame.sample_rate)
+        if convert is None or layout != made_for:
+            if frame.sample_rate < LOWEST_RATE:
+                raise InputError(name, f"is damaged: a sample rate of {frame.sample_rate} Hz is no sound")
+            # Interleaved: of planar sound PyAV cannot read eight channels without a layout.
+            convert, made_for = av.AudioResampler(format="flt"), layout
+        for plain in convert.resample(frame):
+            interleaved = plain.to_ndarray()
+            # Written so that NaN, which compares with nothing, goes too.
+            sound = np.where(np.abs(interleaved) <= LARGEST_SAMPLE, interleaved, np.float32(0.0))
+            channels = sound.reshape(-1, plain.layout.nb_channels)
+            yield channels.mean(axis=1, dtype=np.float32), plain.sample_rate
+    if damaged and not decoded:
+        raise InputError(name, "is damaged: nothing of it can be decoded")
     if damaged:
         _LOG.warning("%s: damaged; %d pieces of it could not be decoded", name, damaged)
+
+
+def _frames(container: av.container.InputContainer) -> Iterator[av.AudioFrame | None]:
+    """Frames of the first sound track; None for each packet that cannot be read or decoded."""
+    packets = container.demux(container.streams.audio[0])
+    while True:
+        try:
+            packet = next(packets, None)
+        except EOFError:
+            return
+        except av.FFmpegError:  # nothing can be read behind this
+            yield None
+            return
+        if packet is None:
+            return
+        try:
+            frames = packet.decode()
+        except av.FFmpegError:
+            yield None
+            continue
+        yield from frames
 
 
 def _resampled(pieces: Iterator[tuple[NDArray[np.float32], int]]) -> Iterator[Tensor]:

@@ -1,4 +1,4 @@
-"""Corpora as they lie on people's disks -> rows of `path` and `text`, like a manifest's.
+"""Corpora as they lie on people's disks -> rows of `path`, `text` and `speaker`, like a manifest's.
 
 Understood are manifests, LibriSpeech trees and Common Voice folders.
 """
@@ -20,10 +20,12 @@ def read_corpus(path: Path) -> list[dict[str, str]]:
             LibriSpeech tree or any part of it.
 
     Returns:
-        Rows with at least `path` (absolute or from the current folder) and `text`, in a fixed order.
+        Rows with at least `path` (absolute or from the current folder) and `text`, in a fixed order;
+        `speaker` too, but for manifests that have no such column.
 
     Raises:
-        InputError: if nothing that is understood lies there, or a recording is missing.
+        InputError: if nothing that is understood lies there, a transcript is not UTF-8, or a recording
+            is missing.
     """
     if path.is_dir():
         for name in ("validated.tsv", "train.tsv"):
@@ -37,19 +39,24 @@ def read_corpus(path: Path) -> list[dict[str, str]]:
 
 def _is_common_voice(table: Path) -> bool:
     """Whether a table has Common Voice's columns."""
-    with table.open(encoding="utf-8", errors="replace") as file:
-        columns = file.readline().rstrip("\n").split("\t")
+    try:
+        with table.open(encoding="utf-8-sig", errors="replace") as file:
+            columns = file.readline().rstrip("\n").split("\t")
+    except OSError:  # `read_manifest` says why
+        return False
     return "sentence" in columns and "path" in columns and "text" not in columns
 
 
 def _common_voice(table: Path) -> list[dict[str, str]]:
     """Rows of a Common Voice table; its quotation marks belong to the text."""
-    lines = table.read_text(encoding="utf-8").splitlines()
+    lines = _lines(table)
     columns = lines[0].split("\t")
     where, said = columns.index("path"), columns.index("sentence")
     clips = table.parent / "clips"
     rows = []
     for number, line in enumerate(lines[1:], start=2):
+        if not line:
+            continue
         fields = line.split("\t")
         if len(fields) <= max(where, said):
             raise InputError(table, f"line {number}: has {len(fields)} fields, the header {len(columns)}")
@@ -58,7 +65,8 @@ def _common_voice(table: Path) -> list[dict[str, str]]:
             clip = clip.with_suffix(".mp3")
         if not clip.is_file():
             raise InputError(table, f"line {number}: no such file: {clip}")
-        rows.append({"path": str(clip), "text": fields[said]})
+        speaker = dict(zip(columns, fields, strict=False)).get("client_id", "")
+        rows.append({"path": str(clip), "text": fields[said], "speaker": speaker})
     if not rows:
         raise InputError(table, "holds no recording")
     return rows
@@ -71,15 +79,26 @@ def _librispeech(root: Path) -> list[dict[str, str]]:
     """
     rows = []
     for transcripts in sorted(root.rglob("*.trans.txt")):
-        for number, line in enumerate(transcripts.read_text(encoding="utf-8").splitlines(), start=1):
+        for number, line in enumerate(_lines(transcripts), start=1):
             name, _, text = line.strip().partition(" ")
             if not name:
                 continue
             recording = transcripts.parent / f"{name}.flac"
             if not recording.is_file():
                 raise InputError(transcripts, f"line {number}: no such file: {recording}")
-            rows.append({"path": str(recording), "text": text})
+            rows.append({"path": str(recording), "text": text, "speaker": name.partition("-")[0]})
     if not rows:
         reason = "holds no corpus: no validated.tsv, no train.tsv and no LibriSpeech transcripts below it"
         raise InputError(root, reason)
     return rows
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of a UTF-8 file; not `splitlines`, which parts sentences at rarer characters as well."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(path, "is not UTF-8") from error
+    except OSError as error:
+        raise InputError(path, f"cannot be read: {error.strerror}") from error
+    return text.split("\n")

@@ -5,9 +5,11 @@ What `normalize` does, in this order:
 | text | becomes | why |
 |---|---|---|
 | `Café`, `ﬁve` | `cafe`, `five` | compatibility forms and accents go; the voice does not say them |
+| `Søren`, `Łódź`, `Straße` | `soren`, `lodz`, `strasse` | so do letters that Unicode does not take apart |
 | `don’t`, `‘so’` | `don't`, `so` | typographic quotes become plain; only an apostrophe inside a word stays |
 | `&`, `%`, `+`, `@` | `and`, `percent`, `plus`, `at` | signs that are read aloud |
 | `42`, `1,000`, `3rd`, `2.5` | `forty two`, `one thousand`, `third`, `two point five` | so are numbers |
+| `12am`, `1990s`, `1984` | `twelve am`, `one thousand nine hundred ninety s`, no years | kept simple |
 | `007`, longer than 15 digits | `zero zero seven`, digit by digit | nobody says them as one number |
 | `well-known`, `and/or`, `.` `,` `?` ... | spaces | punctuation is not heard |
 | upper case | lower case | neither is it |
@@ -26,7 +28,11 @@ SYMBOLS: tuple[str, ...] = ("<blank>", " ", "'", *"abcdefghijklmnopqrstuvwxyz")
 _INDEX = {symbol: index for index, symbol in enumerate(SYMBOLS)}
 _SPOKEN = {"&": " and ", "%": " percent ", "+": " plus ", "@": " at "}
 _APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u201b\u02bc\u00b4`", "'"))
-_NUMBER = re.compile(r"\d+(?:,\d{3})+(?!\d)|\d+")
+_LETTERS = str.maketrans(
+    {"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i", "ħ": "h"}
+)
+# All digits at once, so that `12am` is not read as 1 and 2; an ordinal's ending only where the word ends.
+_NUMBER = re.compile(r"(?:\d+(?:,\d{3})+(?!\d)|\d+)(?:(?:st|nd|rd|th)(?![a-z]))?")
 _UNITS = """
     zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
     seventeen eighteen nineteen
@@ -57,14 +63,14 @@ def decode(symbols: Sequence[int]) -> str:
 def normalize(text: str) -> str:
     """Any text -> words of a-z and inner apostrophes, one space between them; see the table above."""
     text = unicodedata.normalize("NFKD", text.translate(_APOSTROPHES))
-    text = "".join(character for character in text if not unicodedata.combining(character))
+    text = "".join(character for character in text.lower() if not unicodedata.combining(character))
+    text = text.translate(_LETTERS)
     text = text.translate(_APOSTROPHES)  # some compatibility forms give an apostrophe only now
     for sign, word in _SPOKEN.items():
         text = text.replace(sign, word)
     text = re.sub(r"(\d)\.(?=\d)", r"\1 point ", text)
-    text = re.sub(rf"({_NUMBER.pattern})(st|nd|rd|th)?(?![a-z])", _read_number, text, flags=re.IGNORECASE)
     text = _NUMBER.sub(_read_number, text)
-    text = re.sub(r"[^a-z']+", " ", text.lower())
+    text = re.sub(r"[^a-z']+", " ", text)
     return " ".join(re.sub(r"(?<![a-z])'+|'+(?![a-z])", " ", text).split())
 
 

@@ -11,6 +11,7 @@ The JSON has this shape, version 1:
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,9 @@ def write_txt(transcript: Transcript, path: str) -> str:
 
 def write_json(transcript: Transcript, path: str) -> str:
     """Everything that is known, as one JSON object; `path` is the recording's, as it was given."""
-    return json.dumps(json_object(transcript, path), ensure_ascii=False, indent=2) + "\n"
+    text = json.dumps(json_object(transcript, path), ensure_ascii=False, indent=2)
+    # A file's name need not be UTF-8, but JSON must be: what Python put in for such bytes is escaped.
+    return re.sub("[\ud800-\udfff]", lambda match: f"\\u{ord(match.group()):04x}", text) + "\n"
 
 
 def json_object(transcript: Transcript, path: str) -> dict[str, object]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import socket
+import threading
 import wave
 from pathlib import Path
 
@@ -166,6 +168,66 @@ def test_a_recording_with_a_scratch_is_read_around_it(tmp_path: Path) -> None:
     assert len(load_audio(path)) > 2.5 * SAMPLE_RATE
 
 
+def test_what_can_be_decoded_of_a_file_that_was_cut_is_read(tmp_path: Path) -> None:
+    path = encode(tmp_path / "cut.webm", "libopus", tone(48000, 4.0)[None], 48000)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert SAMPLE_RATE < len(load_audio(path)) < 3 * SAMPLE_RATE
+
+
+def test_pieces_that_cannot_be_decoded_are_counted_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = encode(tmp_path / "scratched.mp3", "libmp3lame", tone(44100, 4.0)[None], 44100)
+    data = path.read_bytes()
+    noise = np.random.default_rng(1).bytes(3000)
+    path.write_bytes(data[: len(data) // 2] + noise + data[len(data) // 2 + len(noise) :])
+    assert len(load_audio(path)) > 3 * SAMPLE_RATE
+    assert f"{path}: damaged" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["12:30.wav", "concat:a.wav", "-x.wav", "%03d.wav", "caf\udce9.wav"])
+def test_a_name_is_only_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    try:
+        write_wav(Path(name), tone(SAMPLE_RATE))
+    except (OSError, UnicodeError):
+        pytest.skip("no file may have this name here")
+    assert len(load_audio(name)) == SAMPLE_RATE
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_a_pipe_is_read(tmp_path: Path) -> None:
+    sound = write_wav(tmp_path / "tone.wav", tone(SAMPLE_RATE)).read_bytes()
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=[sound], daemon=True)
+    writer.start()
+    assert len(load_audio(pipe)) == SAMPLE_RATE
+    writer.join(timeout=5)
+
+
+def test_absurdly_large_samples_count_as_nothing(tmp_path: Path) -> None:
+    sound = tone(SAMPLE_RATE)
+    sound[100], sound[200] = 1e30, -3e38
+    samples = load_audio(encode(tmp_path / "broken.wav", "pcm_f32le", sound[None], SAMPLE_RATE))
+    assert not samples[[100, 200]].any()
+    assert float(samples.abs().max()) <= 0.501
+
+
+def test_a_playlist_opens_no_connection(tmp_path: Path) -> None:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        server.settimeout(0.1)
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/a.ts"
+        path = tmp_path / "talk.m3u8"
+        path.write_text(f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{address}\n#EXT-X-ENDLIST\n")
+        with pytest.raises(InputError):
+            load_audio(path)
+        with pytest.raises(TimeoutError):
+            server.accept()
+
+
 def bad_files(folder: Path) -> dict[str, Path]:
     """A file for each reason to refuse it."""
     paths = {
@@ -176,8 +238,13 @@ def bad_files(folder: Path) -> dict[str, Path]:
         "header": folder / "header.wav",
         "silent": write_wav(folder / "silent.wav", np.zeros(SAMPLE_RATE, np.float32)),
         "no samples": write_wav(folder / "none.wav", np.zeros(0, np.float32)),
+        "constant": write_wav(folder / "constant.wav", np.full(SAMPLE_RATE, 0.3, np.float32)),
+        "noise": folder / "noise.mp3",
+        "one hertz": write_wav(folder / "slow.wav", tone(SAMPLE_RATE), rate=1),
+        "null": folder / "a\0b.wav",
         "video": write_video(folder / "silent.mp4", None),
     }
+    paths["noise"].write_bytes(np.random.default_rng(0).bytes(200_000))
     paths["empty"].touch()
     paths["text"].write_text("this is no sound\n" * 100)
     paths["header"].write_bytes(SAMPLE.read_bytes()[:40])
@@ -194,6 +261,10 @@ def bad_files(folder: Path) -> dict[str, Path]:
         ("header", "is not a sound file"),
         ("silent", "no sound in this file (1.0 s); was it recorded?"),
         ("no samples", "no sound in this file (0.0 s); was it recorded?"),
+        ("constant", "no sound in this file (1.0 s); was it recorded?"),
+        ("noise", "is damaged: nothing of it can be decoded"),
+        ("one hertz", "a sample rate of 1 Hz is no sound"),
+        ("null", "no such file"),
         ("video", "has no sound track"),
     ],
 )
@@ -220,3 +291,5 @@ def test_a_file_that_may_not_be_read_says_so(tmp_path: Path) -> None:
 def test_samples_handed_over_are_checked_as_well() -> None:
     with pytest.raises(InputError, match="no sound"):
         require_sound(torch.zeros(100), "samples")
+    with pytest.raises(InputError, match="not finite"):
+        require_sound(torch.tensor([0.1, float("nan"), 0.3]), "samples")

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 
+import gradio as gr
 import numpy as np
 import pytest
 import torch
@@ -19,8 +20,8 @@ from caption.network import CaptionConfig, CaptionNetwork
 from caption.text import SPECIAL
 from common.command import load_page
 from demos import caption_page, speech_page
-from demos.shell import serve
-from speech import Recognizer
+from demos.shell import in_words, serve
+from speech import InputError, Recognizer, Word
 from speech.network import SpeechConfig, SpeechNetwork
 from speech.text import SYMBOLS
 
@@ -61,7 +62,7 @@ def test_a_recording_becomes_text_below_its_picture(speech_client: Client, recor
     picture, text, words, about = speech_client.predict(handle_file(recording), api_name="/transcribe")
     assert Image.open(picture if isinstance(picture, str) else picture["path"]).size == (151, 160)
     assert text
-    assert all({"token", "class_or_confidence"} <= set(word) for word in words)
+    assert words.count("<span") == len(text.split())
     assert about == "1.5 seconds of sound"
 
 
@@ -114,6 +115,39 @@ def test_the_sound_picture_has_low_pitches_at_the_bottom() -> None:
     picture = speech_page.paint(loudness)
     assert picture.shape == (160, 10, 3)
     assert picture[-1].sum() > picture[0].sum()
+
+
+def test_an_hour_makes_no_wider_picture_than_a_browser_shows() -> None:
+    loudness = np.full((360_000, 80), -80.0, np.float32)
+    loudness[180_000] = 0.0
+    picture = speech_page.paint(loudness)
+    assert picture.shape == (160, 1200, 3)
+    assert picture[0].sum(axis=-1).argmax() == 600
+
+
+def test_a_word_is_shaded_by_doubt_and_an_unsure_one_says_so() -> None:
+    html = speech_page.shade([Word("rock", 0.3, 0.6, 1.0), Word("<b>", 0.6, 0.9, 0.4)])
+    assert "rgb(245 158 11 / 0.00)" in html and "rgb(245 158 11 / 0.42)" in html
+    assert html.count("(unsure)") == 1
+    assert "&lt;b&gt;" in html and "<b>" not in html
+
+
+def test_a_file_name_cannot_put_markup_on_the_page() -> None:
+    def refuse() -> None:
+        raise InputError("<img>.wav", "is empty")
+
+    with pytest.raises(gr.Error) as caught:
+        in_words(refuse, InputError, str)()
+    assert caught.value.message == "&lt;img&gt;.wav: is empty"
+
+
+@pytest.mark.parametrize("component", [gr.Audio, gr.Image])
+def test_no_button_shares_an_upload(component: type) -> None:
+    torch.manual_seed(0)
+    network = SpeechNetwork(SpeechConfig(symbols=SYMBOLS, channels=8, hidden_size=8, layers=1))
+    app = speech_page.build_app(Recognizer(network, "tiny"))
+    shown = [block for block in app.blocks.values() if isinstance(block, component)]
+    assert shown and all("share" not in block.buttons for block in shown)
 
 
 @pytest.mark.parametrize("page", ["speech", "caption"])

@@ -1,17 +1,12 @@
-"""Scoring: jiwer behind our normaliser, and transcripts on paper."""
+"""Scoring: jiwer behind our normaliser."""
 
 from __future__ import annotations
-
-import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from speech.alignment import Word
-from speech.recognizer import Transcript
 from speech.scoring import error_rates
-from speech.writers import WRITERS
 
 
 def test_errors_are_counted_over_all_words_after_normalising() -> None:
@@ -35,13 +30,3 @@ def test_an_empty_reference_counts_what_was_invented() -> None:
 def test_scoring_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="nothing to score"):
         error_rates([""], ["one"])
-
-
-@given(st.text(st.sampled_from("abc '"), max_size=20), st.floats(0.0, 1e5), st.text(max_size=20))
-def test_written_transcripts_read_back(text: str, duration: float, path: str) -> None:
-    transcript = Transcript(text, duration, (Word("a", 0.1, 0.25, 0.5),), 0.5)
-    assert WRITERS["txt"](transcript, path) == text + "\n"
-    told = json.loads(WRITERS["json"](transcript, path))
-    assert (told["version"], told["text"], told["path"]) == (1, text, path)
-    assert told["duration"] == pytest.approx(duration, abs=0.001)
-    assert told["words"] == [{"text": "a", "start": 0.1, "end": 0.25, "confidence": 0.5}]
