@@ -26,7 +26,7 @@ from common.errors import InputError
 from common.inputs import collect_inputs
 from common.options import add_options, read_options
 from speech.options import DecodingOptions, TrainOptions
-from speech.writers import WRITERS, json_object
+from speech.writers import WRITERS, as_json
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -192,7 +192,7 @@ def _printer(format: str, alone: bool) -> Callable[[Job, Transcript], None]:
     def deliver(job: Job, transcript: Transcript) -> None:
         path = job.input.path
         if format == "json":
-            print(json.dumps(json_object(transcript, path), ensure_ascii=False), flush=True)
+            print(as_json(transcript, path), flush=True)
         elif alone:
             print(transcript.text, flush=True)
         else:

@@ -28,9 +28,14 @@ def write_txt(transcript: Transcript, path: str) -> str:
 
 def write_json(transcript: Transcript, path: str) -> str:
     """Everything that is known, as one JSON object; `path` is the recording's, as it was given."""
-    text = json.dumps(json_object(transcript, path), ensure_ascii=False, indent=2)
+    return as_json(transcript, path, indent=2) + "\n"
+
+
+def as_json(transcript: Transcript, path: str, indent: int | None = None) -> str:
+    """The object as JSON, on one line if there is no `indent`."""
+    text = json.dumps(json_object(transcript, path), ensure_ascii=False, indent=indent)
     # A file's name need not be UTF-8, but JSON must be: what Python put in for such bytes is escaped.
-    return re.sub("[\ud800-\udfff]", lambda match: f"\\u{ord(match.group()):04x}", text) + "\n"
+    return re.sub("[\ud800-\udfff]", lambda match: f"\\u{ord(match.group()):04x}", text)
 
 
 def json_object(transcript: Transcript, path: str) -> dict[str, object]:

@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from common.errors import InputError
-from speech.corpora import read_corpus
 from speech.data import (
     NO_AUGMENTATION,
     Augmentation,
@@ -108,37 +106,6 @@ def test_a_batch_is_padded_with_zeros_and_knows_its_symbols() -> None:
     assert batch.target_lengths.tolist() == [2, 1]
 
 
-def test_a_manifest_is_a_corpus(tmp_path: Path) -> None:
-    write_noise(tmp_path / "a.wav", 0.1)
-    (tmp_path / "train.tsv").write_text("path\ttext\na.wav\tHello, you!\na.wav\t...\n")
-    rows = read_corpus(tmp_path / "train.tsv")
-    assert [row["text"] for row in rows] == ["Hello, you!", "..."]
-    assert [one.text for one in utterances(rows)] == ["hello you"]
-
-
-def test_a_common_voice_folder_is_a_corpus(tmp_path: Path) -> None:
-    write_noise(tmp_path / "clips" / "common_voice_en_1.mp3", 0.1)
-    table = 'client_id\tpath\tsentence\tup_votes\nx\tcommon_voice_en_1.mp3\t"Well," he said.\t2\n'
-    (tmp_path / "validated.tsv").write_text(table)
-    expected = [{"path": str(tmp_path / "clips" / "common_voice_en_1.mp3"), "text": '"Well," he said.'}]
-    assert read_corpus(tmp_path) == expected
-    assert read_corpus(tmp_path / "validated.tsv") == expected
-    (tmp_path / "clips" / "common_voice_en_1.mp3").unlink()
-    with pytest.raises(InputError, match=r"line 2: no such file"):
-        read_corpus(tmp_path)
-
-
-def test_a_librispeech_tree_is_a_corpus(tmp_path: Path) -> None:
-    chapter = tmp_path / "LibriSpeech" / "dev-clean" / "84" / "121123"
-    for number in range(2):
-        write_noise(chapter / f"84-121123-{number:04}.flac", 0.1)
-    text = "84-121123-0000 GO DO YOU HEAR\n84-121123-0001 BUT IN LESS THAN FIVE MINUTES\n"
-    (chapter / "84-121123.trans.txt").write_text(text)
-    rows = read_corpus(tmp_path)
-    assert [row["text"] for row in rows] == ["GO DO YOU HEAR", "BUT IN LESS THAN FIVE MINUTES"]
-    assert Path(rows[1]["path"]).name == "84-121123-0001.flac"
-
-
-def test_a_folder_without_a_corpus_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no corpus"):
-        read_corpus(tmp_path)
+def test_rows_without_a_word_are_left_out() -> None:
+    rows = [{"path": "a.wav", "text": "Hello, you!"}, {"path": "b.wav", "text": "..."}]
+    assert utterances(rows) == [Utterance(Path("a.wav"), "hello you")]
