@@ -13,6 +13,8 @@ from typing import ParamSpec, TypeVar
 
 import gradio as gr
 
+from speech import InputError
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -20,7 +22,8 @@ _SYSTEM_FONT = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Robo
 _SYSTEM_MONO = ("ui-monospace", "Menlo", "Consolas", "monospace")
 
 _STYLE = """
-.gradio-container { max-width: 46rem !important; margin: 0 auto !important; }
+.gradio-container { width: 100% !important; max-width: 46rem !important; min-width: 0;
+    margin: 0 auto !important; }
 .answer textarea { font-size: 1.35rem !important; line-height: 1.5 !important; }
 .picture img { width: 100%; height: 10rem; object-fit: fill; }
 .words { line-height: 2; overflow-wrap: anywhere; }
@@ -82,20 +85,28 @@ def serve(
 
     Returns:
         The page's address, and what ends it.
+
+    Raises:
+        InputError: if the port is taken.
     """
-    _, address, _ = app.launch(
-        server_name="127.0.0.1",
-        server_port=port,
-        share=False,
-        inbrowser=open_browser,
-        prevent_thread_lock=not block,
-        quiet=not block,
-        theme=gr.themes.Soft(font=_SYSTEM_FONT, font_mono=_SYSTEM_MONO),
-        css=_STYLE,
-        footer_links=[],
-        ssr_mode=False,
-        enable_monitoring=False,
-        run_history=False,
-        mcp_server=False,
-    )
+    try:
+        _, address, _ = app.launch(
+            server_name="127.0.0.1",
+            server_port=port,
+            share=False,
+            inbrowser=open_browser,
+            prevent_thread_lock=not block,
+            quiet=not block,
+            theme=gr.themes.Soft(font=_SYSTEM_FONT, font_mono=_SYSTEM_MONO),
+            css=_STYLE,
+            footer_links=[],
+            ssr_mode=False,
+            enable_monitoring=False,
+            run_history=False,
+            mcp_server=False,
+        )
+    except OSError as error:
+        if port is None:
+            raise
+        raise InputError("--port", f"{port} cannot be had; another program may be using it") from error
     return address, app.close

@@ -24,6 +24,7 @@ _COLOURS = np.array(
 _MOST_COLUMNS = 1200
 
 _UNSURE = 0.5
+_LEGEND = "The stronger a word is coloured, the less sure it is; below 50% it is underlined."
 
 Picture = NDArray[np.uint8]
 
@@ -56,7 +57,7 @@ def build_app(recognizer: Recognizer) -> gr.Blocks:
             elem_classes="picture",
         )
         text = gr.Textbox(label="Text", lines=2, buttons=["copy"], elem_classes="answer")
-        words = gr.HTML(label="How sure it is of each word", show_label=True, container=True, padding=True)
+        words = gr.HTML(label="How sure it is of each word", container=True, padding=True)
         about = gr.Markdown()
         outputs = [picture, text, words, about]
         asked = in_words(transcribe, InputError, _reason)
@@ -94,7 +95,8 @@ def shade(words: Sequence[Word]) -> str:
     """Words as HTML: the less sure, the darker the ground; the unsure ones are underlined and say so."""
     if not words:
         return ""
-    return f'<p class="words">{" ".join(_shaded(word) for word in words)}</p>'
+    shaded = " ".join(_shaded(word) for word in words)
+    return f'<p>{_LEGEND}</p><p class="words">{shaded}</p>'
 
 
 def open_page(recognizer: Recognizer, port: int | None) -> None:

@@ -104,6 +104,13 @@ def test_a_bad_photograph_gives_a_sentence(caption_client: Client, tmp_path: Pat
     assert "bad.jpg: is not a picture" in str(caught.value)
 
 
+def test_a_port_that_is_taken_is_one_line(speech_client: Client) -> None:
+    port = int(speech_client.src.rstrip("/").rsplit(":", 1)[1])
+    network = SpeechNetwork(SpeechConfig(symbols=SYMBOLS, channels=8, hidden_size=8, layers=1))
+    with pytest.raises(InputError, match="another program"):
+        serve(speech_page.build_app(Recognizer(network, "tiny")), port, block=False)
+
+
 def test_pages_are_served_to_this_machine_alone(speech_client: Client, caption_client: Client) -> None:
     for client in (speech_client, caption_client):
         assert client.src.startswith("http://127.0.0.1:")

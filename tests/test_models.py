@@ -64,7 +64,7 @@ def test_the_samples_are_described_in_a_sentence() -> None:
 def test_people_never_heard_before_are_understood_about_as_well_as_the_card_says() -> None:
     rows = read_manifest(DATA / "dev-an4.tsv", ["path", "text"])[::8]
     heard = Recognizer.load().transcribe_batch([row["path"] for row in rows])
-    assert error_rates([row["text"] for row in rows], [one.text for one in heard]).cer < 40.0
+    assert error_rates([row["text"] for row in rows], [one.text for one in heard]).cer < 30.0
 
 
 @needs_data
