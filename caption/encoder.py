@@ -94,12 +94,6 @@ class Encoder(nn.Module):
         scaled = (pictures.to(self.mean.dtype) - self.mean) / self.scale
         return scaled.contiguous(memory_format=torch.channels_last)
 
-    def freeze(self, blocks: int) -> None:
-        """Let the stem and the first `blocks` blocks of EfficientNet-Lite0 stand still in training."""
-        if isinstance(self.network, EfficientNetLite0):
-            self.network.stem.requires_grad_(False)
-            self.network.blocks[:blocks].requires_grad_(False)
-
     def train(self, mode: bool = True) -> Encoder:
         """As `nn.Module.train`, but batch normalisation keeps the statistics it started with.
 

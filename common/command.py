@@ -203,14 +203,6 @@ def resolve_device(device: str) -> str:
     return device
 
 
-def set_threads(threads: int) -> None:
-    """Set PyTorch's threads for the whole process; 0 leaves its own choice."""
-    import torch
-
-    if threads:
-        torch.set_num_threads(threads)
-
-
 def _version(package: str) -> str:
     """The installed version of a package, as far as it can be told without importing it."""
     from importlib.metadata import PackageNotFoundError, version

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import torch
 from torch import Tensor, nn
 
 from common.recurrent import RecurrentConfig
@@ -111,13 +110,3 @@ def ctc_loss(log_probs: Tensor, steps: Tensor, targets: Tensor, target_lengths: 
         log_probs.transpose(0, 1), targets, steps, target_lengths, reduction="none", zero_infinity=True
     )
     return losses.sum() / target_lengths.sum().clamp_min(1)
-
-
-def parameters_of(network: nn.Module) -> int:
-    """How many numbers a network has learned."""
-    return sum(parameter.numel() for parameter in network.parameters())
-
-
-def greedy_path(log_probs: Tensor) -> Tensor:
-    """The most probable symbol of every step: (..., steps, symbols) -> (..., steps)."""
-    return torch.argmax(log_probs, dim=-1)

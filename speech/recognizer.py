@@ -73,11 +73,7 @@ class Recognizer:
         if threads:
             torch.set_num_threads(threads)
         directory = find_model(model, BUNDLED)
-        stored, weights = read_model(directory)
-        try:
-            network = network_from_model(config_from_json(stored), weights)
-        except (KeyError, TypeError, RuntimeError) as error:
-            raise InputError(directory, f"is not a speech model: {error}") from error
+        network = network_from_model(*read_model(directory), directory)
         return cls(network, directory.name, device)
 
     def transcribe(
@@ -106,11 +102,9 @@ class Recognizer:
         Raises:
             InputError: if a recording cannot be read or holds no sound.
         """
-        recordings = [source if isinstance(source, Tensor) else load_audio(source) for source in sources]
+        recordings = [_samples(source) for source in sources]
         if not recordings:
             return []
-        for samples in recordings:
-            require_sound(samples, "samples")
         options = options or DecodingOptions()
         log_probs, steps = self.emissions([self.log_mel(samples) for samples in recordings])
         return [
@@ -124,8 +118,7 @@ class Recognizer:
 
         Arguments and errors as in `transcribe`.
         """
-        samples = source if isinstance(source, Tensor) else load_audio(source)
-        return self.log_mel.decibels(samples)
+        return self.log_mel.decibels(_samples(source))
 
     @torch.inference_mode()
     def emissions(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -153,17 +146,35 @@ class Recognizer:
         return Transcript(collapse(path), duration, words, confidence)
 
 
-def config_from_json(stored: Mapping[str, Any]) -> SpeechConfig:
-    """The configuration out of a model directory's `config.json`."""
-    names = SpeechConfig.__dataclass_fields__
-    known = {name: value for name, value in stored.items() if name in names}
-    known["symbols"] = tuple(known["symbols"])
-    known["features"] = FeatureConfig(**known["features"])
-    return SpeechConfig(**known)
+def _samples(source: str | Path | BinaryIO | Tensor) -> Tensor:
+    """The sound of a source, checked: (samples,) float32 at 16 kHz mono."""
+    if not isinstance(source, Tensor):
+        return load_audio(source)
+    require_sound(source, "samples")
+    return source
 
 
-def network_from_model(config: SpeechConfig, weights: Mapping[str, Tensor]) -> SpeechNetwork:
-    """The network that a model directory holds."""
-    network = SpeechNetwork(config)
-    network.load_state_dict(dict(weights))
+def network_from_model(
+    stored: Mapping[str, Any], weights: Mapping[str, Tensor], directory: Path
+) -> SpeechNetwork:
+    """The network of a model directory, as `read_model` gives it.
+
+    Args:
+        stored: the configuration.
+        weights: of the network.
+        directory: where they come from, for the error.
+
+    Raises:
+        InputError: if it is a model of another kind.
+    """
+    try:
+        features = FeatureConfig(**stored["features"])
+        shape = {**stored, "symbols": tuple(stored["symbols"]), "features": features}
+        network = SpeechNetwork(SpeechConfig(**shape))
+    except (KeyError, TypeError) as error:
+        raise InputError(directory, f"is not a speech model: {error}") from error
+    try:
+        network.load_state_dict(dict(weights))
+    except RuntimeError as error:  # it names every weight
+        raise InputError(directory, "is not a speech model: config and weights do not match") from error
     return network

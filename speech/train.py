@@ -26,7 +26,7 @@ from speech.data import (
 from speech.decoding import greedy
 from speech.network import SpeechConfig, SpeechNetwork, ctc_loss
 from speech.options import TrainOptions
-from speech.recognizer import config_from_json, network_from_model
+from speech.recognizer import network_from_model
 from speech.scoring import error_rates
 from speech.text import SYMBOLS
 
@@ -114,9 +114,8 @@ def train(options: TrainOptions) -> None:
 def _network(options: TrainOptions) -> tuple[SpeechConfig, SpeechNetwork]:
     """A network to start from: random, or that of a model directory (whose shape then decides)."""
     if options.init is not None:
-        stored, weights = read_model(options.init)
-        config = config_from_json(stored)
-        return config, network_from_model(config, weights)
+        network = network_from_model(*read_model(options.init), options.init)
+        return network.config, network
     config = SpeechConfig(
         symbols=SYMBOLS,
         hidden_size=options.hidden_size,
