@@ -103,7 +103,11 @@ class RecurrentStack(nn.Module):
         return tuple(weight.new_zeros(shape) for _ in range(2 if self.config.cell == "lstm" else 1))
 
     def forward(
-        self, x: Tensor, lengths: Tensor | None = None, state: State | None = None
+        self,
+        x: Tensor,
+        lengths: Tensor | None = None,
+        state: State | None = None,
+        remember: bool = True,
     ) -> tuple[Tensor, State]:
         """Read whole sequences.
 
@@ -111,10 +115,12 @@ class RecurrentStack(nn.Module):
             x: (batch, steps, input_size).
             lengths: (batch,) steps of each sequence, 1 to `steps`; None where all fill the batch.
             state: what the stack remembers of earlier steps; None to start afresh.
+            remember: whether the state after the sequences is wanted. An LSTM is a tenth faster if not:
+                its cell vector need not be kept over the padding.
 
         Returns:
             The outputs (batch, steps, output_size), zero on padding, and the state after each
-            sequence's last step (of the backward direction: after its first).
+            sequence's last step (of the backward direction: after its first); empty if not wanted.
 
         Raises:
             ValueError: if shapes or lengths do not fit.
@@ -125,6 +131,8 @@ class RecurrentStack(nn.Module):
         if state is None:
             state = self.init_state(batch)
         padding = None if lengths is None else _Padding.of(lengths, batch, steps, x.device)
+        if padding is not None:
+            x = x.masked_fill(padding.mask, 0.0)  # it could be no number, whose gradient would be none either
         finals: list[State] = []
         for index, directions in enumerate(self.layers):
             if index > 0:
@@ -134,12 +142,14 @@ class RecurrentStack(nn.Module):
                 row = index * self.config.directions + side
                 before = tuple(part[row] for part in state)
                 read = x if side == 0 else _reverse(x, padding)
-                output, after = direction(read, before, padding)
+                output, after = direction(read, before, padding, remember)
                 outputs.append(output if side == 0 else _reverse(output, padding))
                 finals.append(after)
             x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
         if padding is not None:
             x = x.masked_fill(padding.mask, 0.0)
+        if not remember:
+            return x, ()
         return x, tuple(torch.stack(parts) for parts in zip(*finals, strict=True))
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
@@ -192,14 +202,16 @@ class _Direction(nn.Module):
             # An open forget gate lets the gradient through from the start (Jozefowicz et al. 2015).
             nn.init.ones_(self.bias_ih[hidden_size : 2 * hidden_size])
 
-    def forward(self, x: Tensor, state: State, padding: _Padding | None) -> tuple[Tensor, State]:
+    def forward(
+        self, x: Tensor, state: State, padding: _Padding | None, remember: bool
+    ) -> tuple[Tensor, State]:
         """x (batch, steps, input), state of (batch, hidden) -> outputs (batch, steps, hidden), state."""
         weight_ih: Tensor = self.weight_ih
-        if padding is not None and self.cell == "lstm":
+        if padding is not None and self.cell == "lstm" and remember:
             # The hidden vector of the last step is among the outputs, the cell vector is not. One more
             # input feature, 1 on padding, opens the forget gate there and shuts the input gate, so that
             # the cell vector stays what it was at the sequence's end and the loop stays the fused one.
-            # What stands on padding is cleared first: it could be anything, even larger than the lock.
+            # What stands on padding is cleared first: it could be larger than the lock.
             x = torch.cat([x.masked_fill(padding.mask, 0.0), padding.mask.to(x.dtype)], dim=-1)
             weight_ih = torch.cat([weight_ih, self._freeze_column()], dim=1)
         weights: list[Tensor] = [weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
@@ -233,7 +245,8 @@ class _Padding:
     Attributes:
         mask: (batch, steps, 1), true on padding.
         last: (batch,), each sequence's last step.
-        reversal: (batch, steps), for each step the one that the backward direction reads in its place.
+        reversal: (batch * steps,), for each step of each sequence the one that the backward direction
+            reads in its place, counted through the whole batch.
     """
 
     mask: Tensor
@@ -257,11 +270,12 @@ class _Padding:
         positions = torch.arange(steps, device=device).expand(batch, steps)
         mask = positions >= lengths.unsqueeze(1)
         reversal = torch.where(mask, positions, lengths.unsqueeze(1) - 1 - positions)
-        return _Padding(mask.unsqueeze(-1), lengths - 1, reversal)
+        reversal += steps * torch.arange(batch, device=device).unsqueeze(1)
+        return _Padding(mask.unsqueeze(-1), lengths - 1, reversal.view(-1))
 
 
 def _reverse(x: Tensor, padding: _Padding | None) -> Tensor:
     """Reverse each sequence within its own length; padding stays behind. (batch, steps, features)."""
     if padding is None:
         return x.flip(1)
-    return x.gather(1, padding.reversal.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
+    return x.flatten(0, 1).index_select(0, padding.reversal).view_as(x)

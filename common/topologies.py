@@ -36,7 +36,11 @@ class Aligned(nn.Module):
         self.output = nn.Linear(config.output_size, outputs)
 
     def forward(
-        self, x: Tensor, lengths: Tensor | None = None, state: State | None = None
+        self,
+        x: Tensor,
+        lengths: Tensor | None = None,
+        state: State | None = None,
+        remember: bool = True,
     ) -> tuple[Tensor, State]:
         """Read whole sequences.
 
@@ -44,11 +48,12 @@ class Aligned(nn.Module):
             x: (batch, steps, input_size).
             lengths: (batch,) steps of each sequence; None where all fill the batch.
             state: what is remembered of earlier steps; None to start afresh.
+            remember: whether the state after the sequences is wanted.
 
         Returns:
             Logits (batch, steps, outputs), meaningless on padding, and the state after each sequence.
         """
-        hidden, state = self.stack(x, lengths, state)
+        hidden, state = self.stack(x, lengths, state, remember)
         return self.output(hidden), state
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:

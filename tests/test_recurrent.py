@@ -65,6 +65,24 @@ def test_stack_equals_packed_sequences_in_values_and_gradients(
 
 
 @pytest.mark.parametrize("cell", CELLS)
+def test_without_its_state_a_stack_gives_the_same_outputs_and_gradients(cell: Cell) -> None:
+    torch.manual_seed(3)
+    stack = RecurrentStack(RecurrentConfig(4, 6, cell, 2, True, normalization="layer"))
+    x = torch.randn(3, 8, 4)
+    x[0, 5:] = torch.inf
+    lengths = torch.tensor([5, 8, 1])
+    found = []
+    for remember in (True, False):
+        stack.zero_grad()
+        output, state = stack(x, lengths, remember=remember)
+        assert bool(state) == remember
+        output.sin().sum().backward()
+        found.append([output.detach(), *(parameter.grad.clone() for parameter in stack.parameters())])
+    for kept, forgotten in zip(*found, strict=True):
+        torch.testing.assert_close(kept, forgotten, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("cell", CELLS)
 def test_padding_never_reaches_an_answer(cell: Cell) -> None:
     torch.manual_seed(2)
     stack = RecurrentStack(RecurrentConfig(4, 6, cell, 2, True, normalization="layer")).eval()
