@@ -43,6 +43,7 @@ class FitOptions:
         average_decay: of the exponential moving average of the weights, which is what is evaluated
             and kept (Polyak and Juditsky 1992); 0 keeps the plain weights.
         checkpoint_minutes: at most this much work is lost with the process.
+        processes: that train side by side on batches of their own and average their gradients.
         device: "cpu", "cuda", "mps" or "auto".
     """
 
@@ -53,6 +54,7 @@ class FitOptions:
     clip_norm: float = 1.0
     average_decay: float = 0.0
     checkpoint_minutes: float = 4.0
+    processes: int = 1
     device: str = "cpu"
 
 
@@ -162,6 +164,9 @@ class ResumableBatches(Generic[Batch]):
         collate: example numbers and generator -> a batch. The generator is the batch's own, so that
             augmentation is the same after a resume.
         seed: of both.
+
+    Processes that train side by side (`share`) take turns: each has every n-th batch of the one order, and
+    what is left over at an epoch's end is left out.
     """
 
     def __init__(
@@ -175,19 +180,24 @@ class ResumableBatches(Generic[Batch]):
         self.seed = seed
         self.epoch = 0
         self.next_batch = 0
-        self._length = len(plan(0, np.random.default_rng([seed, 0])))
+        self._process, self._processes = 0, 1
+        self._planned = len(plan(0, np.random.default_rng([seed, 0])))
+
+    def share(self, process: int, processes: int) -> None:
+        """Give this process its share: of every `processes` batches the one with number `process`."""
+        self._process, self._processes = process, processes
 
     def __len__(self) -> int:
-        return self._length
+        return self._planned // self._processes
 
     def __iter__(self) -> Iterator[Batch]:
-        if self.next_batch >= self._length:
+        if self.next_batch >= len(self):
             self.epoch, self.next_batch = self.epoch + 1, 0
         order = self.plan(self.epoch, np.random.default_rng([self.seed, self.epoch]))
-        if len(order) != self._length:
-            raise ValueError(f"epoch {self.epoch} has {len(order)} batches, the first had {self._length}")
-        while self.next_batch < self._length:
-            number = self.next_batch
+        if len(order) != self._planned:
+            raise ValueError(f"epoch {self.epoch} has {len(order)} batches, the first had {self._planned}")
+        while self.next_batch < len(self):
+            number = self.next_batch * self._processes + self._process
             self.next_batch += 1
             yield self.collate(order[number], np.random.default_rng([self.seed, self.epoch, number, 1]))
 
@@ -212,13 +222,14 @@ def fit(module: TrainingModule[Any], batches: ResumableBatches[Any], options: Fi
         options.run.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(options.run, f"cannot be made: {error.strerror}") from error
+    batches.share(0, options.processes)  # as many for each; Lightning says later which this one is
     # Lightning's own estimate would fetch the batches before it has restored where their order stood.
     module.total_steps = options.epochs * len(batches)
     last = options.run / "last.ckpt"
     average = WeightAverage(options.average_decay)
     callbacks: list[Callback] = [
         average,
-        Position(batches),
+        Position(batches, options.seed),
         DevEvaluation(average, options.run / "best"),
         LastCheckpoint(last, options.checkpoint_minutes),
         ModelSummary(max_depth=2),
@@ -230,7 +241,8 @@ def fit(module: TrainingModule[Any], batches: ResumableBatches[Any], options: Fi
         lightning.seed_everything(options.seed, verbose=False)
         trainer = lightning.Trainer(
             accelerator=options.device,
-            devices=1,
+            devices=options.processes,
+            strategy="auto" if options.processes == 1 else "ddp",
             precision=options.precision,
             max_epochs=options.epochs,
             gradient_clip_val=options.clip_norm,
@@ -298,29 +310,32 @@ class WeightAverage(Callback):
 
 
 class Position(Callback):
-    """Carries the order of the batches and PyTorch's generator through the checkpoint.
+    """Carries the order of the batches through the checkpoint, and seeds each step by its number.
 
-    Data and dropout then go on as if nothing had happened. (Lightning restores a loader's state itself
-    after a stop within an epoch, but not after one at an epoch's end.)
+    Data and dropout then go on as if nothing had happened, in each of several processes. (Lightning
+    restores a loader's state itself after a stop within an epoch, but not after one at an epoch's end.)
     """
 
-    def __init__(self, batches: ResumableBatches[Any]) -> None:
+    def __init__(self, batches: ResumableBatches[Any], seed: int) -> None:
         self.batches = batches
-        self._generator: Tensor | None = None
+        self.seed = seed
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Take this process's share of the batches."""
+        self.batches.share(trainer.global_rank, trainer.world_size)
+
+    def on_train_batch_start(self, trainer: Any, *_: Any) -> None:
+        """Seed PyTorch's generator, which dropout draws from."""
+        sequence = np.random.SeedSequence([self.seed, trainer.global_step, trainer.global_rank])
+        torch.manual_seed(int(sequence.generate_state(1)[0]))
 
     def state_dict(self) -> dict[str, Any]:
         """What the checkpoint keeps."""
-        return {"batches": self.batches.state_dict(), "torch": torch.get_rng_state()}
+        return {"batches": self.batches.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the order, and remember the generator's state until training starts."""
+        """Take up the order."""
         self.batches.load_state_dict(state_dict["batches"])
-        self._generator = state_dict["torch"]
-
-    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
-        """Set the generator to the kept state."""
-        if self._generator is not None:
-            torch.set_rng_state(self._generator.cpu())
 
 
 class DevEvaluation(Callback):
@@ -332,7 +347,9 @@ class DevEvaluation(Callback):
         self.best_value = math.inf
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        """Measure, log, and keep the network if it is the best."""
+        """Measure, log, and keep the network if it is the best; of several processes the first does."""
+        if not trainer.is_global_zero:
+            return
         pl_module.eval()
         with torch.inference_mode(), self.average.applied(pl_module.network):
             metrics = pl_module.dev_metrics()
@@ -364,8 +381,8 @@ class LastCheckpoint(Callback):
         self._written_at = time.monotonic()
 
     def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
-        """Write if it is time."""
-        if time.monotonic() - self._written_at >= self.seconds:
+        """Write if it is time, by the clock of the first of several processes."""
+        if trainer.strategy.broadcast(time.monotonic() - self._written_at >= self.seconds):
             self.write(trainer)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
@@ -376,7 +393,8 @@ class LastCheckpoint(Callback):
         """Write beside the old checkpoint, then take its place."""
         part = self.path.with_suffix(".part")
         trainer.save_checkpoint(part)
-        part.replace(self.path)
+        if trainer.is_global_zero:
+            part.replace(self.path)
         self._written_at = time.monotonic()
 
 
@@ -390,6 +408,8 @@ class PlainProgress(Callback):
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *_: Any) -> None:
         """Print if it is time."""
+        if not trainer.is_global_zero:
+            return
         now = time.monotonic()
         if self._started is None:
             self._started = (now, trainer.global_step)

@@ -141,12 +141,16 @@ class SpeechBatch:
         lengths: (batch,) frames of each.
         targets: (all symbols,) the texts as symbols, one after another.
         target_lengths: (batch,) symbols of each.
+        phones: (all phones,) likewise how the texts are spoken.
+        phone_lengths: (batch,) phones of each; 0 where that is not known.
     """
 
     features: Tensor
     lengths: Tensor
     targets: Tensor
     target_lengths: Tensor
+    phones: Tensor
+    phone_lengths: Tensor
 
     def to(self, device: torch.device) -> SpeechBatch:
         """The same batch on another device."""
@@ -155,6 +159,8 @@ class SpeechBatch:
             self.lengths.to(device),
             self.targets.to(device),
             self.target_lengths.to(device),
+            self.phones.to(device),
+            self.phone_lengths.to(device),
         )
 
 
@@ -213,19 +219,22 @@ def augment(
     return features
 
 
-def collate(features: Sequence[NDArray[np.float32]], texts: Sequence[str]) -> SpeechBatch:
-    """Pad utterances (frames, mels) to the longest and turn their texts into symbols."""
+def collate(
+    features: Sequence[NDArray[np.float32]], texts: Sequence[str], phones: Sequence[Sequence[int]]
+) -> SpeechBatch:
+    """Pad utterances (frames, mels) to the longest; turn their texts into symbols, and take their phones."""
     lengths = [len(one) for one in features]
     padded = torch.zeros(len(features), max(lengths), features[0].shape[1])
     for row, one in zip(padded, features, strict=True):
         row[: len(one)] = torch.from_numpy(one)
     symbols = [encode(text) for text in texts]
-    return SpeechBatch(
-        padded,
-        torch.tensor(lengths),
-        torch.tensor([symbol for text in symbols for symbol in text]),
-        torch.tensor([len(text) for text in symbols]),
-    )
+    return SpeechBatch(padded, torch.tensor(lengths), *_end_to_end(symbols), *_end_to_end(phones))
+
+
+def _end_to_end(targets: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Targets of each utterance -> all of them one after another, and the length of each."""
+    together = [symbol for one in targets for symbol in one]
+    return torch.tensor(together, dtype=torch.long), torch.tensor([len(one) for one in targets])
 
 
 class TrainingSet:
@@ -233,21 +242,27 @@ class TrainingSet:
 
     Args:
         caches: the same utterances, one cache a speed; each epoch draws a speed for each utterance.
+        phones: of each utterance; empty where they are not known.
         batch_frames: frames of a batch, padding included.
         augmentation: how features are varied.
         short_first: begin with the short utterances.
+        processes: that read batches side by side: theirs are of like length, so that none waits.
     """
 
     def __init__(
         self,
         caches: Sequence[FeatureCache],
+        phones: Sequence[Sequence[int]],
         batch_frames: int,
         augmentation: Augmentation,
         short_first: bool = True,
+        processes: int = 1,
     ) -> None:
         self.caches = caches
+        self.phones = phones
         self.augmentation = augmentation
         self.short_first = short_first
+        self.processes = processes
         self.lengths = caches[0].lengths
         self.buckets = bucket(self.lengths, batch_frames)
 
@@ -264,7 +279,9 @@ class TrainingSet:
         order = np.argsort(jittered)
         ends = np.cumsum([len(one) for one in self.buckets])[:-1]
         batches: list[Sequence[int]] = [piece.tolist() for piece in np.split(order, ends)]
-        return [batches[number] for number in generator.permutation(len(batches))]
+        whole = len(batches) // self.processes * self.processes
+        groups = generator.permutation(np.arange(whole).reshape(-1, self.processes))
+        return [batches[number] for number in [*groups.flat, *range(whole, len(batches))]]
 
     def collate(self, numbers: Sequence[int], generator: np.random.Generator) -> SpeechBatch:
         """The batch of some utterances, at speeds and with masks that the generator draws."""
@@ -273,7 +290,10 @@ class TrainingSet:
             augment(self.caches[speed].features(number).astype(np.float32), self.augmentation, generator)
             for speed, number in zip(speeds, numbers, strict=True)
         ]
-        return collate(features, [self.caches[0].texts[number] for number in numbers])
+        texts = self.caches[0].texts
+        return collate(
+            features, [texts[number] for number in numbers], [self.phones[number] for number in numbers]
+        )
 
 
 def bucket(lengths: NDArray[np.int64], batch_frames: int) -> list[Sequence[int]]:

@@ -29,18 +29,24 @@ class TrainOptions:
         train, dev: manifests, LibriSpeech trees or Common Voice folders.
         run: directory for checkpoint, log and the best model; an unfinished run in it is resumed.
         cache: directory for features; they are worked out once and used by every run.
+        pronunciations: a dictionary in CMUdict's form. The lower half of the network then learns to hear
+            phones, without one it learns letters too.
         init: a model directory to start from instead of random weights.
         epochs: passes over the training data.
         batch_seconds: sound in a batch, padding included.
         learning_rate: highest of the one-cycle schedule.
         warmup: share of the steps until then.
         weight_decay: AdamW's.
-        hidden_size, layers, stride, channels, dropout: of the network; see `SpeechConfig`.
+        phone_weight: share of the lower answer in the loss.
+        hidden_size, lower_layers, upper_layers, stride, channels, dropout: of the network; see
+            `SpeechConfig`.
         speeds: at which each utterance may be heard.
         seed: of everything random.
         precision: "bf16-mixed" halves a step's time on processors that have bfloat16 instructions.
         average_decay: of the moving average of the weights that is evaluated and kept.
         threads: of PyTorch; 0 leaves its own choice.
+        processes: that train side by side, each on batches of its own; on a processor with n cores n
+            processes of one thread are faster than one of n threads.
         device: "cpu", "cuda", "mps" or "auto".
     """
 
@@ -48,14 +54,17 @@ class TrainOptions:
     dev: tuple[Path, ...]
     run: Path
     cache: Path = Path("runs/cache")
+    pronunciations: Path | None = None
     init: Path | None = None
     epochs: int = 40
-    batch_seconds: float = 150.0
-    learning_rate: float = 2e-3
+    batch_seconds: float = 40.0
+    learning_rate: float = 1.2e-3
     warmup: float = 0.1
     weight_decay: float = 0.01
+    phone_weight: float = 0.4
     hidden_size: int = 256
-    layers: int = 4
+    lower_layers: int = 2
+    upper_layers: int = 2
     stride: int = 3
     channels: int = 256
     dropout: float = 0.1
@@ -64,4 +73,5 @@ class TrainOptions:
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     average_decay: float = 0.998
     threads: int = 0
+    processes: int = 1
     device: str = "cpu"

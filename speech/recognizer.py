@@ -169,7 +169,8 @@ def network_from_model(
     """
     try:
         features = FeatureConfig(**stored["features"])
-        shape = {**stored, "symbols": tuple(stored["symbols"]), "features": features}
+        symbols, phones = tuple(stored["symbols"]), tuple(stored["phones"])
+        shape = {**stored, "symbols": symbols, "phones": phones, "features": features}
         network = SpeechNetwork(SpeechConfig(**shape))
     except (KeyError, TypeError) as error:
         raise InputError(directory, f"is not a speech model: {error}") from error

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from common.errors import InputError
 from common.model_files import read_model, write_model
 from common.training import FitOptions, ResumableBatches, TrainingModule, fit
 from speech.corpora import read_corpus
@@ -26,9 +27,10 @@ from speech.data import (
 from speech.decoding import greedy
 from speech.network import SpeechConfig, SpeechNetwork, ctc_loss
 from speech.options import TrainOptions
+from speech.pronunciations import PHONES, read_pronunciations
 from speech.recognizer import network_from_model
 from speech.scoring import error_rates
-from speech.text import SYMBOLS
+from speech.text import SYMBOLS, encode
 
 
 class SpeechModule(TrainingModule[SpeechNetwork]):
@@ -40,11 +42,13 @@ class SpeechModule(TrainingModule[SpeechNetwork]):
         self.options = options
 
     def training_step(self, batch: SpeechBatch, batch_number: int) -> Tensor:
-        """CTC loss of one batch, in nats a symbol."""
-        log_probs, steps = self.network(batch.features, batch.lengths)
-        loss = ctc_loss(log_probs, steps, batch.targets, batch.target_lengths)
-        self.log("loss", loss, batch_size=len(batch.lengths))
-        return loss
+        """CTC losses of one batch, in nats a symbol: of the letters and, below them, of the phones."""
+        heard, log_probs, steps = self.network.both(batch.features, batch.lengths)
+        letters = ctc_loss(log_probs, steps, batch.targets, batch.target_lengths)
+        phones = ctc_loss(heard, steps, batch.phones, batch.phone_lengths)
+        self.log_dict({"loss": letters, "phone_loss": phones}, batch_size=len(batch.lengths))
+        share = self.options.phone_weight
+        return (1.0 - share) * letters + share * phones
 
     def dev_metrics(self) -> dict[str, float]:
         """Greedy word and character error rate, in percent: their means over the dev sets, and each."""
@@ -72,7 +76,7 @@ def transcribe_cache(
     for start in range(0, len(order), batch_size):
         numbers: Sequence[int] = order[start : start + batch_size].tolist()
         features = [cache.features(number).astype(np.float32) for number in numbers]
-        batch = collate(features, [""] * len(numbers)).to(device)
+        batch = collate(features, [""] * len(numbers), [()] * len(numbers)).to(device)
         for number, text in zip(numbers, greedy(*network(batch.features, batch.lengths)), strict=True):
             texts[number] = text
     return texts
@@ -87,11 +91,20 @@ def train(options: TrainOptions) -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
-    config, network = _network(options)
+    pronunciations = read_pronunciations(options.pronunciations) if options.pronunciations else None
+    config, network = _network(options, SYMBOLS if pronunciations is None else PHONES)
     found = utterances([row for path in options.train for row in read_corpus(path)])
     caches = [cache_features(found, config.features, options.cache, speed) for speed in options.speeds]
     batch_frames = round(options.batch_seconds / config.features.hop_seconds)
-    training_set = TrainingSet(caches, batch_frames, Augmentation(), short_first=options.init is None)
+    phones = [phones_of(text, config.phones, pronunciations) for text in caches[0].texts]
+    training_set = TrainingSet(
+        caches,
+        phones,
+        batch_frames,
+        Augmentation(),
+        short_first=options.init is None,
+        processes=options.processes,
+    )
     dev = {
         path.stem: cache_features(utterances(read_corpus(path)), config.features, options.cache)
         for path in options.dev
@@ -106,20 +119,41 @@ def train(options: TrainOptions) -> None:
             seed=options.seed,
             precision=options.precision,
             average_decay=options.average_decay,
+            processes=options.processes,
             device=options.device,
         ),
     )
 
 
-def _network(options: TrainOptions) -> tuple[SpeechConfig, SpeechNetwork]:
-    """A network to start from: random, or that of a model directory (whose shape then decides)."""
+def phones_of(
+    text: str, phones: tuple[str, ...], pronunciations: dict[str, tuple[str, ...]] | None
+) -> list[int]:
+    """What the lower half of the network should hear in a text, as numbers; nothing if a word is unknown."""
+    if pronunciations is None:
+        return encode(text)
+    words = text.split()
+    if not all(word in pronunciations for word in words):
+        return []
+    return [phones.index(phone) for word in words for phone in pronunciations[word]]
+
+
+def _network(options: TrainOptions, phones: tuple[str, ...]) -> tuple[SpeechConfig, SpeechNetwork]:
+    """A network to start from: random, or that of a model directory (whose shape then decides).
+
+    Raises:
+        InputError: if the model to start from hears other phones.
+    """
     if options.init is not None:
         network = network_from_model(*read_model(options.init), options.init)
+        if network.config.phones != phones:
+            raise InputError(options.init, "hears other phones; give or leave out --pronunciations as it did")
         return network.config, network
     config = SpeechConfig(
         symbols=SYMBOLS,
+        phones=phones,
         hidden_size=options.hidden_size,
-        layers=options.layers,
+        lower_layers=options.lower_layers,
+        upper_layers=options.upper_layers,
         stride=options.stride,
         channels=options.channels,
         dropout=options.dropout,

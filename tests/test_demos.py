@@ -23,13 +23,16 @@ from demos import caption_page, speech_page
 from demos.shell import in_words, serve
 from speech import InputError, Recognizer, Word
 from speech.network import SpeechConfig, SpeechNetwork
+from speech.pronunciations import PHONES
 from speech.text import SYMBOLS
 
 
 @pytest.fixture(scope="module")
 def speech_client() -> Iterator[Client]:
     torch.manual_seed(0)
-    network = SpeechNetwork(SpeechConfig(symbols=SYMBOLS, channels=8, hidden_size=8, layers=1))
+    network = SpeechNetwork(
+        SpeechConfig(SYMBOLS, PHONES, channels=8, hidden_size=8, lower_layers=1, upper_layers=1)
+    )
     address, close = serve(speech_page.build_app(Recognizer(network, "tiny")), block=False)
     yield Client(address, verbose=False)
     close()
@@ -106,7 +109,9 @@ def test_a_bad_photograph_gives_a_sentence(caption_client: Client, tmp_path: Pat
 
 def test_a_port_that_is_taken_is_one_line(speech_client: Client) -> None:
     port = int(speech_client.src.rstrip("/").rsplit(":", 1)[1])
-    network = SpeechNetwork(SpeechConfig(symbols=SYMBOLS, channels=8, hidden_size=8, layers=1))
+    network = SpeechNetwork(
+        SpeechConfig(SYMBOLS, PHONES, channels=8, hidden_size=8, lower_layers=1, upper_layers=1)
+    )
     with pytest.raises(InputError, match="another program"):
         serve(speech_page.build_app(Recognizer(network, "tiny")), port, block=False)
 
@@ -151,7 +156,9 @@ def test_a_file_name_cannot_put_markup_on_the_page() -> None:
 @pytest.mark.parametrize("component", [gr.Audio, gr.Image])
 def test_no_button_shares_an_upload(component: type) -> None:
     torch.manual_seed(0)
-    network = SpeechNetwork(SpeechConfig(symbols=SYMBOLS, channels=8, hidden_size=8, layers=1))
+    network = SpeechNetwork(
+        SpeechConfig(SYMBOLS, PHONES, channels=8, hidden_size=8, lower_layers=1, upper_layers=1)
+    )
     app = speech_page.build_app(Recognizer(network, "tiny"))
     shown = [block for block in app.blocks.values() if isinstance(block, component)]
     assert shown and all("share" not in block.buttons for block in shown)

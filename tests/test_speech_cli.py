@@ -17,13 +17,14 @@ from common.model_files import write_model
 from speech import Recognizer
 from speech.cli import main, make_speech_parser
 from speech.network import SpeechConfig, SpeechNetwork
+from speech.pronunciations import PHONES
 from speech.text import SYMBOLS
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
-    config = SpeechConfig(symbols=SYMBOLS, channels=8, hidden_size=8, layers=1)
+    config = SpeechConfig(SYMBOLS, PHONES, channels=8, hidden_size=8, lower_layers=1, upper_layers=1)
     directory = tmp_path_factory.mktemp("models") / "tiny"
     write_model(directory, dataclasses.asdict(config), SpeechNetwork(config).state_dict(), "# Tiny\n")
     return directory

@@ -75,10 +75,23 @@ def test_the_first_epoch_goes_from_short_to_long_and_later_ones_do_not(
     found: list[Utterance], tmp_path: Path
 ) -> None:
     cache = cache_features(found, FeatureConfig(), tmp_path, processes=1)
-    training_set = TrainingSet([cache], batch_frames=100, augmentation=NO_AUGMENTATION)
+    training_set = TrainingSet([cache], [[]] * len(cache), batch_frames=100, augmentation=NO_AUGMENTATION)
     assert training_set.plan(0, np.random.default_rng(0)) == [[0], [1], [2], [3]]
     orders = [str(training_set.plan(epoch, np.random.default_rng(epoch))) for epoch in range(1, 9)]
     assert len(set(orders)) > 1
+
+
+def test_processes_side_by_side_read_batches_of_like_length(found: list[Utterance], tmp_path: Path) -> None:
+    cache = cache_features(found, FeatureConfig(), tmp_path, processes=1)
+    training_set = TrainingSet([cache], [[]] * len(cache), 100, NO_AUGMENTATION, False, processes=2)
+    for epoch in range(8):
+        order = training_set.plan(epoch, np.random.default_rng(epoch))
+        lengths = [max(cache.lengths[batch]) for batch in order]
+        assert sorted(map(tuple, order)) == [(0,), (1,), (2,), (3,)]
+        assert {tuple(sorted(lengths[:2])), tuple(sorted(lengths[2:]))} == {
+            tuple(sorted(cache.lengths)[:2]),
+            tuple(sorted(cache.lengths)[2:]),
+        }
 
 
 def test_augmentation_is_what_its_generator_draws() -> None:
@@ -98,12 +111,15 @@ def test_even_the_shortest_utterance_can_be_augmented(frames: int) -> None:
 
 
 def test_a_batch_is_padded_with_zeros_and_knows_its_symbols() -> None:
-    batch = collate([np.ones((3, 80), np.float32), np.ones((5, 80), np.float32)], ["ab", "c"])
+    features = [np.ones((3, 80), np.float32), np.ones((5, 80), np.float32)]
+    batch = collate(features, ["ab", "c"], [[], [7, 9]])
     assert batch.features.shape == (2, 5, 80)
     assert not batch.features[0, 3:].any()
     assert batch.lengths.tolist() == [3, 5]
     assert batch.targets.tolist() == [*encode("ab"), *encode("c")]
     assert batch.target_lengths.tolist() == [2, 1]
+    assert batch.phones.tolist() == [7, 9]
+    assert batch.phone_lengths.tolist() == [0, 2]
 
 
 def test_rows_without_a_word_are_left_out() -> None:

@@ -8,6 +8,7 @@ import torch
 from speech.decoding import collapse, greedy
 from speech.features import FeatureConfig
 from speech.network import SpeechConfig, SpeechNetwork, ctc_loss
+from speech.pronunciations import PHONES
 from speech.text import BLANK, SYMBOLS, encode
 
 
@@ -15,12 +16,14 @@ def small(stride: int = 3, kernel: int = 7) -> SpeechNetwork:
     torch.manual_seed(0)
     config = SpeechConfig(
         symbols=SYMBOLS,
+        phones=PHONES,
         features=FeatureConfig(mels=8),
         channels=16,
         kernel=kernel,
         stride=stride,
         hidden_size=16,
-        layers=2,
+        lower_layers=1,
+        upper_layers=1,
         dropout=0.0,
     )
     return SpeechNetwork(config)
@@ -55,7 +58,7 @@ def test_a_network_learns_two_utterances() -> None:
     targets = torch.tensor([symbol for text in texts for symbol in encode(text)])
     target_lengths = torch.tensor([len(text) for text in texts])
     optimizer = torch.optim.AdamW(network.parameters(), lr=0.01)
-    for _ in range(150):
+    for _ in range(250):
         log_probs, steps = network(features, lengths)
         loss = ctc_loss(log_probs, steps, targets, target_lengths)
         optimizer.zero_grad()
@@ -69,6 +72,25 @@ def test_a_text_that_cannot_fit_its_steps_counts_nothing() -> None:
     log_probs, steps = network(torch.randn(1, 12, 8), torch.tensor([12]))
     loss = ctc_loss(log_probs, steps, torch.tensor(encode("far too long")), torch.tensor([12]))
     assert float(loss.detach()) == 0.0
+
+
+def test_an_utterance_without_targets_counts_nothing() -> None:
+    network = small()
+    features, lengths = torch.randn(2, 60, 8), torch.tensor([60, 60])
+    heard, _, steps = network.both(features, lengths)
+    alone = ctc_loss(heard[:1], steps[:1], torch.tensor([4, 7]), torch.tensor([2]))
+    together = ctc_loss(heard, steps, torch.tensor([4, 7]), torch.tensor([2, 0]))
+    torch.testing.assert_close(together, alone)
+
+
+def test_the_upper_half_sees_what_the_lower_half_heard() -> None:
+    network = small()
+    torch.nn.init.normal_(network.heard.weight)
+    features, lengths = torch.randn(1, 60, 8), torch.tensor([60])
+    _, log_probs, _ = network.both(features, lengths)
+    log_probs[..., 1].sum().backward()
+    gradient = network.phones.weight.grad
+    assert gradient is not None and gradient.abs().max() > 0.0
 
 
 def test_repeats_become_one_and_blanks_go() -> None:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import wave
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from common.model_files import read_model
 from speech import Recognizer
 from speech.cli import main
+from speech.pronunciations import PHONES, read_pronunciations
+from speech.train import phones_of
 
 
 @pytest.fixture
@@ -32,12 +37,57 @@ def manifest(tmp_path: Path) -> Path:
 
 def test_a_model_is_trained_kept_and_started_from_again(manifest: Path, tmp_path: Path) -> None:
     shared = ["--train", str(manifest), "--dev", str(manifest), "--cache", str(tmp_path / "cache")]
-    sizes = ["--hidden-size", "8", "--layers", "1", "--channels", "8", "--speeds", "1.0", "0.9"]
+    sizes = [
+        "--hidden-size",
+        "8",
+        "--lower-layers",
+        "1",
+        "--upper-layers",
+        "1",
+        "--channels",
+        "8",
+        "--speeds",
+        "1.0",
+        "0.9",
+    ]
     first, second = tmp_path / "first", tmp_path / "second"
     assert main(["train", *shared, *sizes, "--epochs", "2", "--run", str(first)]) == 0
     config, _ = read_model(first / "best")
-    assert (config["hidden_size"], config["layers"]) == (8, 1)
+    assert (config["hidden_size"], config["lower_layers"], len(config["phones"])) == (8, 1, 29)
     assert Recognizer.load(first / "best").transcribe(manifest.parent / "0.wav").duration == 0.6
     again = ["--init", str(first / "best"), "--epochs", "1", "--speeds", "1.0", "--run", str(second)]
     assert main(["train", *shared, *again]) == 0
     assert read_model(second / "best")[0]["hidden_size"] == 8
+
+
+def test_phones_come_from_a_dictionary_and_only_where_it_knows_every_word(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dictionary = tmp_path / "dictionary.txt"
+    dictionary.write_text("ONE  W AH1 N\nTWO  T UW1\nTHREE  TH R IY1\n")
+    known = read_pronunciations(dictionary)
+    spoken = [PHONES[number] for number in phones_of("one two", PHONES, known)]
+    assert spoken == ["W", "AH", "N", "T", "UW"]
+    assert phones_of("one four", PHONES, known) == []
+    shared = ["--train", str(manifest), "--dev", str(manifest), "--cache", str(tmp_path / "cache")]
+    sizes = ["--hidden-size", "8", "--channels", "8", "--speeds", "1.0", "--epochs", "1"]
+    run = tmp_path / "run"
+    assert main(["train", *shared, *sizes, "--pronunciations", str(dictionary), "--run", str(run)]) == 0
+    assert read_model(run / "best")[0]["phones"] == list(PHONES)
+    # A model that hears phones cannot go on learning letters in their place.
+    again = ["--init", str(run / "best"), "--run", str(tmp_path / "again")]
+    assert main(["train", *shared, *sizes, *again]) == 1
+    assert "hears other phones" in capsys.readouterr().err
+
+
+def test_two_processes_train_one_model(manifest: Path, tmp_path: Path) -> None:
+    shared = ["--train", str(manifest), "--dev", str(manifest), "--cache", str(tmp_path / "cache")]
+    sizes = ["--hidden-size", "8", "--channels", "8", "--speeds", "1.0", "--batch-seconds", "1"]
+    run = tmp_path / "run"
+    script = tmp_path / "train.py"
+    script.write_text("import sys\nfrom speech.cli import main\nsys.exit(main())\n")
+    command = [sys.executable, str(script), "train", *shared, *sizes, "--threads", "1", "--run", str(run)]
+    subprocess.run([*command, "--epochs", "1", "--processes", "2"], check=True, timeout=120)
+    kept = torch.load(run / "last.ckpt", weights_only=False)
+    assert kept["global_step"] == 2  # four utterances, a batch each, two at a time
+    assert Recognizer.load(run / "best").name == "best"

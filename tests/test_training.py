@@ -95,6 +95,17 @@ def test_batches_are_the_same_for_a_seed_and_differ_between_epochs() -> None:
     assert epochs[0] != epochs[1]
 
 
+def test_processes_share_the_batches_without_overlap() -> None:
+    alone = [batch.tolist() for batch in batches()]
+    shares = []
+    for process in range(2):
+        share = batches()
+        share.share(process, 2)
+        assert len(share) == 2
+        shares.append([batch.tolist() for batch in share])
+    assert [shares[0][0], shares[1][0], shares[0][1], shares[1][1]] == alone[:4]
+
+
 def test_pieces_give_the_whole_loss_but_no_gradient_across_their_border() -> None:
     torch.manual_seed(0)
     stack = RecurrentStack(RecurrentConfig(2, 4, "gru"))
