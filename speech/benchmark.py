@@ -1,0 +1,212 @@
+"""What recognising costs, beside others, in one run on the same recordings.
+
+`python -m speech.benchmark` times the recogniser from samples to text, pocketsphinx (if it is installed:
+`pip install pocketsphinx`), the forward pass of wav2vec2-base (with random weights: its cost does not depend
+on them), and the bound that this machine's own matrix multiplication sets; and a cold start of the command
+beside a bare `import torch, torchaudio`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from common.command import at_least, run_command
+from common.errors import InputError
+from common.manifest import read_manifest
+from speech.audio import SAMPLE_RATE, load_audio
+from speech.network import SpeechNetwork
+from speech.options import DecodingOptions
+from speech.recognizer import Recognizer
+
+SAMPLES = Path(__file__).parent / "samples"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one way of recognising took.
+
+    Attributes:
+        name: who did it.
+        seconds: for all recordings.
+        audio_seconds: how long the recordings last.
+    """
+
+    name: str
+    seconds: float
+    audio_seconds: float
+
+    @property
+    def real_time_factor(self) -> float:
+        """Seconds of work a second of sound."""
+        return self.seconds / self.audio_seconds
+
+
+def compare(
+    recognizer: Recognizer,
+    recordings: Sequence[Tensor],
+    options: DecodingOptions,
+    batch_size: int,
+    repeats: int,
+) -> list[Cost]:
+    """Time the recogniser and its peers on the same recordings; the recogniser first.
+
+    Args:
+        recognizer: whose network sets the bound, too.
+        recordings: (samples,) each, 16 kHz mono.
+        options: how the recogniser finds text.
+        batch_size: recordings that it reads at once; pocketsphinx and wav2vec2 read them one by one.
+        repeats: of which the fastest counts: the machine has other things to do.
+    """
+    ordered = sorted(recordings, key=len)
+    audio_seconds = sum(map(len, ordered)) / SAMPLE_RATE
+    batches = [ordered[start : start + batch_size] for start in range(0, len(ordered), batch_size)]
+
+    def recognise() -> None:
+        for batch in batches:
+            recognizer.transcribe_batch(batch, options)
+
+    def cost(name: str, work: Callable[[], None]) -> Cost:
+        return Cost(name, _fastest(work, repeats), audio_seconds)
+
+    costs = [cost(f"speech, {options}", recognise)]
+    costs.append(cost("speech, the network alone", lambda: _run_network(recognizer, batches)))
+    sphinx = _pocketsphinx(ordered)
+    if sphinx is not None:
+        costs.append(cost("pocketsphinx", sphinx))
+    costs.append(cost("wav2vec2-base, its forward pass alone", _wav2vec2(ordered)))
+    operations = operations_per_second(recognizer.network) * audio_seconds
+    bound = operations / multiplication_speed(repeats)
+    return [*costs, Cost("the bound: the network's products alone", bound, audio_seconds)]
+
+
+def operations_per_second(network: SpeechNetwork) -> float:
+    """Multiplications and additions that the network's matrices take for a second of sound."""
+    products = sum(
+        parameter.numel()
+        for name, parameter in network.named_parameters()
+        if parameter.ndim > 1 and not name.endswith(("bias_ih", "bias_hh"))
+    )
+    return 2.0 * products / network.config.step_seconds
+
+
+def multiplication_speed(repeats: int = 3, size: int = 1024) -> float:
+    """Operations a second that this machine reaches when it multiplies two float32 matrices."""
+    left, right = torch.randn(size, size), torch.randn(size, size)
+
+    def multiply() -> None:
+        for _ in range(10):
+            torch.mm(left, right)
+
+    return 10 * 2.0 * size**3 / _fastest(multiply, repeats)
+
+
+def cold_start(recording: Path, model: str, repeats: int) -> tuple[float, float]:
+    """Seconds from nothing to a transcript of one recording, and those of importing PyTorch alone."""
+
+    def run(*arguments: str) -> Callable[[], None]:
+        def work() -> None:
+            subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
+
+        return work
+
+    ours = run(
+        "-c", "import sys; from speech.cli import main; sys.exit(main())", "transcribe", str(recording)
+    )
+    return _fastest(ours, repeats), _fastest(run("-c", "import torch, torchaudio"), repeats)
+
+
+def _fastest(work: Callable[[], None], repeats: int) -> float:
+    """Seconds of the fastest of several runs, after one that is not timed."""
+    work()
+    taken = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - started)
+    return min(taken)
+
+
+@torch.inference_mode()
+def _run_network(recognizer: Recognizer, batches: Sequence[Sequence[Tensor]]) -> None:
+    """The acoustic model and its features, without a search."""
+    for batch in batches:
+        recognizer.emissions([recognizer.log_mel(samples) for samples in batch])
+
+
+def _pocketsphinx(recordings: Sequence[Tensor]) -> Callable[[], None] | None:
+    """Pocketsphinx with the model it ships; None if it is not installed."""
+    try:
+        from pocketsphinx import Decoder
+    except ImportError:
+        return None
+    decoder = Decoder(loglevel="FATAL")
+    sounds = [(samples.clamp(-1, 1) * 32767).short().numpy().tobytes() for samples in recordings]
+
+    def work() -> None:
+        for sound in sounds:
+            decoder.start_utt()
+            decoder.process_raw(sound, full_utt=True)
+            decoder.end_utt()
+
+    return work
+
+
+def _wav2vec2(recordings: Sequence[Tensor]) -> Callable[[], None]:
+    """The forward pass of wav2vec2-base over each recording."""
+    from torchaudio.models import wav2vec2_base
+
+    model: nn.Module = wav2vec2_base(aux_num_out=32).eval()
+
+    @torch.inference_mode()
+    def work() -> None:
+        for samples in recordings:
+            model(samples[None])
+
+    return work
+
+
+def main() -> int:
+    """Print a table for each number of threads, and the cold start."""
+    parser = argparse.ArgumentParser(prog="python -m speech.benchmark", description=__doc__.split("\n")[0])
+    parser.add_argument(
+        "--model", default="english", help="a bundled model or a model directory (%(default)s)"
+    )
+    parser.add_argument("--manifest", type=Path, help="recordings to time (the samples that ship)")
+    parser.add_argument("--limit", type=at_least(1), default=40, help="of the manifest (%(default)s)")
+    parser.add_argument("--threads", type=at_least(1), nargs="+", default=[1, 2], metavar="N", help="(1 2)")
+    parser.add_argument("--repeats", type=at_least(1), default=3, metavar="N", help="(%(default)s)")
+    parser.add_argument("--batch-size", type=at_least(1), default=8, metavar="N", help="(%(default)s)")
+    arguments = parser.parse_args()
+    if arguments.manifest is None:
+        paths = sorted(SAMPLES.glob("*.opus"))
+    else:
+        rows = read_manifest(arguments.manifest, ["path"])[: arguments.limit]
+        paths = [Path(row["path"]) for row in rows]
+    if not paths:
+        raise InputError(SAMPLES, "no sample ships with this installation; name a --manifest")
+    recordings = [load_audio(path) for path in paths]
+    print(f"{len(recordings)} recordings, {sum(map(len, recordings)) / SAMPLE_RATE:.0f} s")
+    for threads in arguments.threads:
+        recognizer = Recognizer.load(arguments.model, threads=threads)
+        costs = compare(recognizer, recordings, DecodingOptions(), arguments.batch_size, arguments.repeats)
+        print(f"\n{threads} threads{'':32} seconds  real-time factor  times ours")
+        for cost in costs:
+            ratio = cost.seconds / costs[0].seconds
+            print(f"  {cost.name:39} {cost.seconds:7.2f}  {cost.real_time_factor:16.4f}  {ratio:10.2f}")
+    ours, bare = cold_start(paths[0], arguments.model, arguments.repeats)
+    print(f"\ncold start: a transcript in {ours:.2f} s, import torch, torchaudio in {bare:.2f} s", end="")
+    print(f", ratio {ours / bare:.2f}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_command("benchmark", main))

@@ -1,0 +1,59 @@
+"""The benchmark counts what the network does, and times everybody on the same sound."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from speech.benchmark import compare, multiplication_speed, operations_per_second
+from speech.network import SpeechConfig, SpeechNetwork
+from speech.options import DecodingOptions
+from speech.pronunciations import PHONES
+from speech.recognizer import Recognizer
+from speech.text import SYMBOLS
+
+
+def tiny() -> SpeechNetwork:
+    torch.manual_seed(0)
+    config = SpeechConfig(SYMBOLS, PHONES, channels=8, hidden_size=8, lower_layers=1, upper_layers=1)
+    return SpeechNetwork(config).eval()
+
+
+def test_the_operations_are_those_of_every_matrix_once_a_step() -> None:
+    network = tiny()
+    config = network.config
+    mels, channels, hidden = config.features.mels, config.channels, config.hidden_size
+    convolution = config.kernel * mels * channels
+    lower = 2 * 4 * hidden * (channels + hidden)
+    upper = 2 * 4 * hidden * (2 * hidden + hidden)
+    heads = 2 * hidden * (2 * len(PHONES) + len(SYMBOLS))
+    steps = 1 / config.step_seconds
+    expected = 2 * (convolution + lower + upper + heads) * steps
+    assert operations_per_second(network) == pytest.approx(expected)
+
+
+def test_the_convolution_and_the_heads_agree_with_pytorchs_own_count() -> None:
+    network = tiny()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(torch.zeros(1, 300, network.config.features.mels), torch.tensor([300]))
+    counts = {str(name): count for name, count in counter.get_flop_counts()["Global"].items()}
+    config = network.config
+    assert counts["aten.convolution"] == 2 * 100 * config.kernel * config.features.mels * config.channels
+
+
+def test_everybody_hears_the_same_recordings(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[int] = []
+
+    class Peer(torch.nn.Module):
+        def forward(self, samples: torch.Tensor) -> torch.Tensor:
+            heard.append(samples.shape[1])
+            return samples
+
+    monkeypatch.setattr("torchaudio.models.wav2vec2_base", lambda **_: Peer())
+    recordings = [torch.randn(16_000), torch.randn(8_000)]
+    costs = compare(Recognizer(tiny(), "tiny"), recordings, DecodingOptions(), batch_size=2, repeats=1)
+    assert all(cost.audio_seconds == 1.5 for cost in costs)
+    assert all(cost.seconds > 0.0 for cost in costs)
+    assert heard == [8_000, 16_000] * 2
+    assert multiplication_speed(1, 64) > 1e6
