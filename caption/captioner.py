@@ -6,6 +6,7 @@ print(Captioner.load().describe("photo.jpg").text)
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,14 +17,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from caption.attention import Glance, glances
 from caption.encoder import EncoderConfig
 from caption.images import load_image
-from caption.network import CaptionConfig, CaptionNetwork, Decoder, Scene
+from caption.network import CaptionConfig, CaptionNetwork, Decoder, DecoderState, Scene, speakable
 from caption.options import DescribeOptions
-from caption.text import END, START, Vocabulary
+from caption.text import END, START, UNKNOWN, Vocabulary, tokenize
 from common.errors import InputError
 from common.model_files import find_model, read_model
-from common.search import BeamOptions, Hypothesis, beam_search
+from common.search import BeamOptions, Hypothesis, beam_search, sample
 
 BUNDLED = Path(__file__).parent / "models"
 
@@ -101,15 +103,72 @@ class Captioner:
         if not pictures:
             return []
         loaded = [one if isinstance(one, Tensor) else load_image(one) for one in pictures]
+        options = options or DescribeOptions()
+        prefix = self._prefix(options.prefix)
         scene = self.network.look(torch.stack(loaded).to(self.device))
-        found = search(self.network.decoder, scene, options or DescribeOptions())
-        return [self._caption(hypotheses) for hypotheses in found]
+        found = search(self.network.decoder, scene, options, prefix)
+        return [self._caption(prefix, hypotheses) for hypotheses in found]
 
-    def _caption(self, hypotheses: Sequence[Hypothesis]) -> Caption:
+    def _prefix(self, words: str) -> list[int]:
+        """The symbols of the words that a caption should begin with.
+
+        Raises:
+            InputError: if the captioner does not know one of them.
+        """
+        unknown = self.unknown_words(words)
+        if unknown:
+            raise InputError("--prefix", f"the captioner never learned: {', '.join(unknown)}")
+        return self.vocabulary.encode(words)
+
+    def glances(self, picture: Picture, caption: str) -> list[Glance]:
+        """Where the captioner looks while it says each word of a caption of this photograph.
+
+        Args:
+            picture: as in `describe`.
+            caption: its own or anybody's; words that it does not know are passed over.
+
+        Raises:
+            InputError: if the picture cannot be read.
+        """
+        words = [symbol for symbol in self.vocabulary.encode(caption) if symbol != UNKNOWN]
+        return glances(self.network, picture if isinstance(picture, Tensor) else load_image(picture), words)
+
+    @torch.inference_mode()
+    def log_likelihoods(self, sentence: str, pictures: Sequence[Picture]) -> list[float]:
+        """How well a sentence fits each photograph: log p(sentence | photograph), in nats a word.
+
+        Those of several photographs can be compared, and so a folder can be searched: the captioner asked
+        the other way round.
+
+        Args:
+            sentence: words that the captioner does not know are passed over (see `unknown_words`).
+            pictures: as in `describe`.
+
+        Raises:
+            InputError: if the captioner knows no word of the sentence, or a picture cannot be read.
+        """
+        words = [symbol for symbol in self.vocabulary.encode(sentence) if symbol != UNKNOWN]
+        if not words:
+            raise InputError(repr(sentence), "holds no word that the captioner knows")
+        if not pictures:
+            return []
+        loaded = [one if isinstance(one, Tensor) else load_image(one) for one in pictures]
+        scene = self.network.look(torch.stack(loaded).to(self.device))
+        spoken = torch.tensor([START, *words], device=self.device).expand(len(loaded), -1)
+        following = torch.tensor([*words, END], device=self.device).expand(len(loaded), -1)
+        log_probs = speakable(self.network.decoder(scene, spoken))  # (pictures, steps, words)
+        values = log_probs.gather(-1, following.unsqueeze(-1)).squeeze(-1)
+        return [float(value) for value in values.mean(dim=1)]
+
+    def unknown_words(self, sentence: str) -> list[str]:
+        """The words of a sentence that the captioner never learned."""
+        return [word for word in tokenize(sentence) if word not in self.vocabulary.words]
+
+    def _caption(self, prefix: Sequence[int], hypotheses: Sequence[Hypothesis]) -> Caption:
         """The hypotheses of one picture, best first -> its caption with runners-up."""
         captions = [
             Caption(
-                self.vocabulary.decode(one.symbols),
+                self.vocabulary.decode((*prefix, *one.symbols)),
                 one.log_prob,
                 math.exp(one.log_prob / max(1, len(one.log_probs))),
             )
@@ -119,18 +178,74 @@ class Captioner:
         return Caption(best.text, best.log_prob, best.confidence, tuple(captions[1:]))
 
 
-def search(decoder: Decoder, scene: Scene, options: DescribeOptions) -> list[list[Hypothesis]]:
-    """The likeliest captions of every picture of a scene, best first."""
-    return beam_search(
+def search(
+    decoder: Decoder, scene: Scene, options: DescribeOptions, prefix: Sequence[int] = ()
+) -> list[list[Hypothesis]]:
+    """The likeliest captions of every picture of a scene, or some that are drawn, best first.
+
+    Args:
+        decoder: says the next word.
+        scene: of the pictures.
+        options: how to search; its own `prefix` has become symbols.
+        prefix: symbols that every caption begins with; they are not in the hypotheses.
+    """
+    most = max(0, options.most_words - len(prefix))
+    found = (_draw if options.nucleus else _search)(decoder, scene, options, prefix, most + 1)
+    # A caption that the limit cut off has one word more, where its end could have been.
+    return [
+        [
+            dataclasses.replace(
+                one, symbols=one.symbols[:most], log_probs=one.log_probs[: most + one.finished]
+            )
+            for one in hypotheses
+        ]
+        for hypotheses in found
+    ]
+
+
+def _search(
+    decoder: Decoder, scene: Scene, options: DescribeOptions, prefix: Sequence[int], most_steps: int
+) -> list[list[Hypothesis]]:
+    """The likeliest captions, as many as the beam is wide."""
+    pictures = len(scene.first)
+    begun, state = _begin(decoder, decoder.begin(scene), prefix, pictures)
+    beam = BeamOptions(width=options.beam, most_steps=most_steps, no_repeat=options.no_repeat)
+    device = scene.first.device
+    return beam_search(decoder.step, decoder.reorder, state, pictures, begun, END, beam, device)
+
+
+def _draw(
+    decoder: Decoder, scene: Scene, options: DescribeOptions, prefix: Sequence[int], most_steps: int
+) -> list[list[Hypothesis]]:
+    """As many captions a picture as the beam is wide, drawn word by word; the likeliest a word first."""
+    pictures, captions = len(scene.first), options.beam
+    begun, state = _begin(decoder, decoder.begin(scene, captions), prefix, pictures * captions)
+    drawn = sample(
         decoder.step,
-        decoder.reorder,
-        decoder.begin(scene),
-        len(scene.first),
-        START,
+        state,
+        pictures * captions,
+        begun,
         END,
-        BeamOptions(width=options.beam, most_steps=options.most_words + 1),
-        scene.first.device,
+        torch.Generator().manual_seed(options.seed),
+        most_steps=most_steps,
+        temperature=options.temperature,
+        nucleus=options.nucleus,
+        device=scene.first.device,
     )
+    several = [drawn[start : start + captions] for start in range(0, len(drawn), captions)]
+    return [sorted(one, key=lambda found: -found.log_prob / max(1, len(found.log_probs))) for one in several]
+
+
+def _begin(
+    decoder: Decoder, state: DecoderState, prefix: Sequence[int], captions: int
+) -> tuple[int, DecoderState]:
+    """Say the prefix: the symbol that stands last, still to be read, and the state before it."""
+    begun = START
+    for symbol in prefix:
+        said = torch.full((captions,), begun, device=state.attention.device)
+        _, state = decoder.step(said, state)
+        begun = symbol
+    return begun, state
 
 
 def network_from_model(

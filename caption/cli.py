@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
+import io
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,8 +23,10 @@ from common.command import (
     check_builds,
     load_page,
     make_parser,
+    positive,
     resolve_device,
     run_command,
+    share,
 )
 from common.errors import InputError
 from common.inputs import Input, collect_inputs
@@ -50,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit status."""
     subcommands: dict[str, Callable[[argparse.Namespace], int]] = {
         "describe": describe,
+        "search": search,
         "evaluate": evaluate,
         "train": train,
         "demo": demo,
@@ -73,7 +78,24 @@ def make_caption_parser() -> argparse.ArgumentParser:
         "caption describe holiday/ --format jsonl --output captions.jsonl",
     )
     add_batch_options(one, kind="photographs", formats=writers.FORMATS, output=OUTPUT_HELP)
+    one.add_argument(
+        "--attention", type=Path, metavar="DIR", help="draw there, for each word, where it looked (PNG)"
+    )
     _add_decoding_options(one, batch_size=16)
+
+    one = add_subcommand(
+        subcommands,
+        "search",
+        "find photographs that a sentence describes",
+        'caption search "a dog on a beach" holiday/ --limit 10',
+    )
+    one.add_argument("sentence", metavar="SENTENCE", help="what they show, in simple words")
+    one.add_argument("inputs", nargs="+", metavar="INPUT", help="photographs, folders of them, or globs")
+    one.add_argument("--limit", type=at_least(1), metavar="N", help="print the best N (all)")
+    one.add_argument(
+        "--scores", action="store_true", help="print how many nats a word better than the mean, and a tab"
+    )
+    add_shared_options(one, model="photos", batch_size=16)
 
     one = add_subcommand(
         subcommands,
@@ -105,10 +127,13 @@ def describe(arguments: argparse.Namespace) -> int:
     inputs = collect_inputs(arguments.inputs, SUFFIXES, "photographs", arguments.list)
     if not inputs:
         raise InputError("describe", "nothing to do: name photographs, folders, globs or a --list")
+    load = functools.cache(lambda: _load(arguments))  # not before something is left to do
     jobs, deliver = _destination(arguments, inputs)
+    if arguments.attention is not None:
+        jobs, deliver = _with_attention(arguments, jobs, deliver, lambda: load()[0])
 
     def process(left: Iterable[Job]) -> Iterator[Outcome[Caption]]:
-        captioner, options = _load(arguments)
+        captioner, options = load()
         from caption.images import load_image
 
         def answer(pictures: list[Tensor]) -> list[Caption]:
@@ -117,6 +142,34 @@ def describe(arguments: argparse.Namespace) -> int:
         yield from in_batches(load_image, answer, arguments.batch_size, LOADERS)(left)
 
     summary = run(jobs, process, deliver, command="caption", report=arguments.report, unit="photo")
+    return summary.exit_status
+
+
+def search(arguments: argparse.Namespace) -> int:
+    """Find photographs that a sentence describes, and print their paths, best first."""
+    inputs = collect_inputs(arguments.inputs, SUFFIXES, "photographs")
+    captioner = _captioner(arguments)
+    from caption.images import load_image
+
+    unknown = captioner.unknown_words(arguments.sentence)
+    if unknown:
+        print(f"caption: never learned and passed over: {', '.join(unknown)}", file=sys.stderr)
+    found: list[tuple[float, str]] = []
+
+    def answer(pictures: list[Tensor]) -> list[float]:
+        return captioner.log_likelihoods(arguments.sentence, pictures)
+
+    answer([])  # a sentence without a known word is said once, not for every photograph
+    summary = run(
+        [Job(one) for one in inputs],
+        in_batches(load_image, answer, arguments.batch_size, LOADERS),
+        lambda job, score: found.append((score, job.input.path)),
+        command="caption",
+        unit="photo",
+    )
+    mean = sum(score for score, _ in found) / max(1, len(found))
+    for score, path in sorted(found, key=lambda one: -one[0])[: arguments.limit]:
+        print(f"{score - mean:+.3f}\t{path}" if arguments.scores else path)
     return summary.exit_status
 
 
@@ -169,16 +222,54 @@ def _add_decoding_options(parser: argparse.ArgumentParser, batch_size: int) -> N
         metavar="N",
         help="longest caption (%(default)s)",
     )
+    parser.add_argument("--prefix", default="", metavar="WORDS", help='begin every caption so: "a photo of"')
+    parser.add_argument(
+        "--no-repeat",
+        type=at_least(0),
+        default=defaults.no_repeat,
+        metavar="N",
+        help="no N words in a row twice in a caption, 0 allows it (%(default)s)",
+    )
+    parser.add_argument(
+        "--nucleus",
+        type=share,
+        default=defaults.nucleus,
+        metavar="P",
+        help="draw each word among the likeliest that together have probability P, and keep the best of as "
+        "many captions as the beam is wide; 0 searches instead (%(default)s)",
+    )
+    parser.add_argument(
+        "--temperature",
+        type=positive,
+        default=defaults.temperature,
+        metavar="T",
+        help="of the draws; higher is bolder (%(default)s)",
+    )
+    parser.add_argument(
+        "--seed", type=at_least(0), default=defaults.seed, metavar="N", help="of the draws (%(default)s)"
+    )
 
 
 def _load(arguments: argparse.Namespace) -> tuple[Captioner, DescribeOptions]:
     """The captioner and the search that somebody asks for."""
+    options = DescribeOptions(
+        beam=arguments.beam,
+        most_words=arguments.max_words,
+        prefix=arguments.prefix,
+        no_repeat=arguments.no_repeat,
+        nucleus=arguments.nucleus,
+        temperature=arguments.temperature,
+        seed=arguments.seed,
+    )
+    return _captioner(arguments), options
+
+
+def _captioner(arguments: argparse.Namespace) -> Captioner:
+    """The captioner that somebody asks for."""
     check_builds("torchvision")
     from caption.captioner import Captioner
 
-    device = resolve_device(arguments.device)
-    captioner = Captioner.load(arguments.model, device, arguments.threads)
-    return captioner, DescribeOptions(beam=arguments.beam, most_words=arguments.max_words)
+    return Captioner.load(arguments.model, resolve_device(arguments.device), arguments.threads)
 
 
 def _destination(
@@ -216,6 +307,33 @@ def _destination(
                 table.add(job.input.path, caption)
 
     return jobs, deliver
+
+
+def _with_attention(
+    arguments: argparse.Namespace,
+    jobs: Sequence[Job],
+    deliver: Callable[[Job, Caption], None],
+    load: Callable[[], Captioner],
+) -> tuple[list[Job], Callable[[Job, Caption], None]]:
+    """The same jobs and delivery, and a sheet with attention maps for each photograph beside it."""
+    plan = plan_outputs([job.input for job in jobs], arguments.attention, ["png"], arguments.overwrite)
+    sheets = {job.input.path: job for job in plan}
+
+    def render(caption: Caption, path: str, format: str) -> bytes:
+        from caption.attention import draw
+        from caption.images import open_image
+
+        image, sheet = open_image(path), io.BytesIO()
+        draw(image, load().glances(image, caption.text)).save(sheet, format)
+        return sheet.getvalue()
+
+    write_sheet = write_outputs(render)
+
+    def both(job: Job, caption: Caption) -> None:
+        deliver(job, caption)
+        write_sheet(sheets[job.input.path], caption)
+
+    return [dataclasses.replace(job, done=job.done and sheets[job.input.path].done) for job in jobs], both
 
 
 def _formats(asked: Sequence[str] | None, output: Path | None) -> list[str]:

@@ -15,15 +15,32 @@ class DescribeOptions:
     """How captions are searched.
 
     Attributes:
-        beam: hypotheses that are followed at once; 1 is greedy.
+        beam: hypotheses that are followed at once; 1 is greedy. Where captions are drawn, how many.
         most_words: longest caption.
+        prefix: words that every caption begins with.
+        no_repeat: no so many words in a row stand twice in a caption; 0 allows it.
+        nucleus: draw each word among the likeliest ones that together have this probability (Holtzman et
+            al. 2020, arXiv:1904.09751); 0 searches the likeliest caption instead.
+        temperature: of the draws; below 1 prefers the likely words, above 1 the unlikely.
+        seed: of the draws.
     """
 
     beam: int = 3
     most_words: int = 24
+    prefix: str = ""
+    no_repeat: int = 0
+    nucleus: float = 0.0
+    temperature: float = 1.0
+    seed: int = 1
 
     def __str__(self) -> str:
-        return "greedy" if self.beam == 1 else f"beam {self.beam}"
+        if self.nucleus:
+            found = f"nucleus {self.nucleus:g}, best of {self.beam}"
+        else:
+            found = "greedy" if self.beam == 1 else f"beam {self.beam}"
+        if self.no_repeat and not self.nucleus:
+            found += f", no {self.no_repeat} words twice"
+        return f"{found}, prefix {self.prefix!r}" if self.prefix else found
 
 
 @dataclass(frozen=True)

@@ -41,11 +41,13 @@ def add_subcommand(
     )
 
 
-def add_shared_options(parser: argparse.ArgumentParser, *, model: str, batch_size: int, beam: int) -> None:
+def add_shared_options(
+    parser: argparse.ArgumentParser, *, model: str, batch_size: int, beam: int | None = None
+) -> None:
     """Options of every subcommand that asks a model; the arguments are the defaults.
 
     They arrive as `model` (str), `device` (str, for `resolve_device`), `threads` (0 leaves PyTorch's own
-    choice), `batch_size` and `beam` (1 is greedy).
+    choice), `batch_size` and, if there is a default for it, `beam` (1 is greedy).
     """
     group = parser.add_argument_group("model")
     group.add_argument("--model", default=model, help="bundled model or model directory (%(default)s)")
@@ -60,6 +62,8 @@ def add_shared_options(parser: argparse.ArgumentParser, *, model: str, batch_siz
     group.add_argument(
         "--batch-size", type=at_least(1), default=batch_size, metavar="N", help="done together (%(default)s)"
     )
+    if beam is None:
+        return
     group.add_argument(
         "--beam", type=at_least(1), default=beam, metavar="N", help="beam width, 1 is greedy (%(default)s)"
     )
@@ -122,6 +126,30 @@ def at_least(least: int) -> Callable[[str], int]:
         return value
 
     return number
+
+
+def share(text: str) -> float:
+    """An argument's type: a number from 0 to 1."""
+    value = _number(text)
+    if not 0.0 <= value <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text} does not lie in 0 to 1")
+    return value
+
+
+def positive(text: str) -> float:
+    """An argument's type: a number above 0."""
+    value = _number(text)
+    if not 0.0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
+def _number(text: str) -> float:
+    """The number that a text is."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
 
 
 def run_command(name: str, main: Callable[[], int | None]) -> int:

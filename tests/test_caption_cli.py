@@ -97,7 +97,7 @@ def test_evaluate_takes_every_option_that_decides_a_caption() -> None:
         name: {option for action in found[name]._actions for option in action.option_strings}
         for name in ("describe", "evaluate")
     }
-    paper = {"--list", "--format", "--output", "--overwrite", "--report"}
+    paper = {"--list", "--format", "--output", "--overwrite", "--report", "--attention"}
     assert options["describe"] - paper <= options["evaluate"]
 
 
@@ -249,3 +249,52 @@ def test_a_bad_manifest_is_one_line(model: str, tmp_path: Path, capsys: pytest.C
     (tmp_path / "dev.tsv").write_text("path\ttext\n")
     assert main(["evaluate", str(tmp_path / "dev.tsv"), "--model", model]) == 1
     assert "dev.tsv: line 1: no column 'caption'" in capsys.readouterr().err
+
+
+def search(model: str, *arguments: str) -> int:
+    return main(["search", *arguments, "--model", model, "--threads", "1"])
+
+
+def test_a_search_prints_every_photograph_best_first(
+    model: str, photographs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert search(model, "a dog", "photos") == 0
+    found = capsys.readouterr().out.splitlines()
+    expected = {str(path.relative_to(Path.cwd())) for path in photographs.rglob("*.*")}
+    assert set(found) == expected
+    scores = Captioner.load(model).log_likelihoods("a dog", found)
+    assert scores == sorted(scores, reverse=True)
+    assert search(model, "a dog", "photos", "--limit", "1", "--scores") == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.split("\t")[1] == found[0]
+    assert float(line.split("\t")[0]) == pytest.approx(scores[0] - sum(scores) / 3, abs=1e-3)
+
+
+def test_a_search_says_what_it_cannot_look_for_and_goes_on_past_bad_files(
+    model: str, photographs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photographs / "broken.jpg").write_bytes(b"no picture")
+    assert search(model, "a zebra", "photos") == 1
+    said = capsys.readouterr()
+    assert len(said.out.splitlines()) == 3
+    assert "zebra" in said.err
+    assert "broken.jpg" in said.err
+    assert search(model, "zebra", "photos") == 1
+    assert capsys.readouterr().out == ""
+
+
+def test_attention_is_drawn_for_each_photograph_and_only_where_it_is_missing(
+    model: str, photographs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("photos", "--output", "captions", "--attention", "maps")
+    assert describe(model, *arguments) == 0
+    drawn = {path: path.stat().st_mtime_ns for path in Path("maps").rglob("*.png")}
+    assert {str(path) for path in drawn} == {"maps/a.png", "maps/b.png", "maps/deep/c.png"}
+    with Image.open("maps/a.png") as sheet:
+        assert sheet.width == 4 * 224
+    Path("maps/b.png").unlink()
+    Path("captions/a.txt").unlink()
+    assert describe(model, *arguments) == 0
+    assert Path("captions/a.txt").is_file()
+    kept = {path for path, time in drawn.items() if path.stat().st_mtime_ns == time}
+    assert {str(path) for path in kept} == {"maps/a.png", "maps/deep/c.png"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import shutil
 from pathlib import Path
@@ -16,7 +17,7 @@ from caption import Caption, Captioner, DescribeOptions
 from caption.evaluate import evaluate, score_captions, score_with_java
 from caption.images import load_image
 from caption.network import CaptionConfig, CaptionNetwork
-from caption.text import SPECIAL
+from caption.text import END, SPECIAL, START
 from common.errors import InputError
 from common.model_files import write_model
 
@@ -57,7 +58,7 @@ def test_a_photograph_becomes_a_sentence_with_runners_up(captioner: Captioner, p
     assert len(caption.alternatives) == 2
     for one in (caption, *caption.alternatives):
         assert set(one.text.split()) <= set(WORDS[len(SPECIAL) :])
-        assert len(one.text.split()) <= 7
+        assert len(one.text.split()) <= 6
         assert one.log_prob < 0 < one.confidence < 1
         assert one.log_prob <= math.log(one.confidence)
     assert all(one.alternatives == () for one in caption.alternatives)
@@ -183,3 +184,76 @@ def test_meteor_is_measured_where_java_is_found() -> None:
 def test_without_java_the_others_are_measured_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
     assert score_with_java([["a dog"]], ["a dog"]) == (None, None)
+
+
+def test_the_likelihood_of_a_sentence_is_that_of_its_words_one_by_one(
+    captioner: Captioner, photos: list[Path]
+) -> None:
+    scores = captioner.log_likelihoods("A dog runs.", photos)
+    for score, photo in zip(scores, photos, strict=True):
+        with torch.inference_mode():
+            state = captioner.network.decoder.begin(captioner.network.look(load_image(photo)[None]))
+            said, total = START, 0.0
+            for word in [*captioner.vocabulary.encode("a dog runs"), END]:
+                log_probs, state = captioner.network.decoder.step(torch.tensor([said]), state)
+                total += float(log_probs[0, word])
+                said = word
+        assert score == pytest.approx(total / 4, abs=1e-5)
+
+
+def test_the_caption_of_a_photograph_has_the_likelihood_that_it_was_found_with(
+    captioner: Captioner, photos: list[Path]
+) -> None:
+    caption = captioner.describe(photos[0], DescribeOptions(beam=2, most_words=6))
+    words = len(caption.text.split())
+    if words < 6:  # its end was reached, and counts
+        (score,) = captioner.log_likelihoods(caption.text, [photos[0]])
+        assert score * (words + 1) == pytest.approx(caption.log_prob, abs=1e-4)
+
+
+def test_words_that_were_never_learned_are_passed_over(captioner: Captioner, photos: list[Path]) -> None:
+    assert captioner.unknown_words("a zebra runs") == ["zebra"]
+    assert captioner.log_likelihoods("a zebra runs", photos) == captioner.log_likelihoods("a runs", photos)
+    with pytest.raises(InputError, match="no word that the captioner knows"):
+        captioner.log_likelihoods("zebra", photos)
+
+
+def test_every_caption_begins_with_the_prefix_and_goes_on_as_the_network_would(
+    captioner: Captioner, photos: list[Path]
+) -> None:
+    plain = captioner.describe(photos[0], DescribeOptions(beam=1, most_words=6))
+    first = plain.text.split()[0]
+    begun = captioner.describe(photos[0], DescribeOptions(beam=1, most_words=6, prefix=first))
+    assert begun.text == plain.text
+    led = captioner.describe_batch(photos, DescribeOptions(beam=2, most_words=6, prefix="The red cat"))
+    assert all(one.text.startswith("the red cat") for one in led)
+    assert all(len(one.text.split()) <= 6 for one in led)
+    with pytest.raises(InputError, match="never learned: zebra"):
+        captioner.describe(photos[0], DescribeOptions(prefix="a zebra"))
+
+
+def test_no_words_in_a_row_stand_twice_if_that_is_forbidden(captioner: Captioner, photos: list[Path]) -> None:
+    caption = captioner.describe(photos[0], DescribeOptions(beam=2, most_words=20, no_repeat=2))
+    words = caption.text.split()
+    pairs = list(itertools.pairwise(words))
+    assert len(pairs) == len(set(pairs))
+
+
+def test_drawn_captions_depend_on_the_seed_alone_and_stand_best_first(
+    captioner: Captioner, photos: list[Path]
+) -> None:
+    options = DescribeOptions(beam=4, most_words=6, nucleus=0.9)
+    first, again = (captioner.describe_batch(photos, options) for _ in range(2))
+    assert first == again
+    other = captioner.describe_batch(photos, dataclasses.replace(options, seed=2))
+    assert first != other
+    for caption in first:
+        confidences = [caption.confidence, *(one.confidence for one in caption.alternatives)]
+        assert len(confidences) == 4
+        assert confidences == sorted(confidences, reverse=True)
+
+
+def test_a_nucleus_of_almost_nothing_is_greedy(captioner: Captioner, photos: list[Path]) -> None:
+    greedy = captioner.describe(photos[0], DescribeOptions(beam=1, most_words=6))
+    drawn = captioner.describe(photos[0], DescribeOptions(beam=1, most_words=6, nucleus=1e-6))
+    assert drawn.text == greedy.text
