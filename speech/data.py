@@ -49,16 +49,16 @@ def utterances(rows: Sequence[dict[str, str]]) -> list[Utterance]:
 
 @dataclass(frozen=True)
 class FeatureCache:
-    """Features of many utterances in one memory-mapped file.
+    """Features of many utterances in memory-mapped files.
 
     Attributes:
-        frames: (all frames, mels) float16.
-        starts: (utterances + 1,) where each utterance's frames begin and end.
+        files: (frames, mels) float16 each.
+        spans: (utterances, 3): of each utterance the file, and where its frames begin and end there.
         texts: what each utterance says.
     """
 
-    frames: NDArray[np.float16]
-    starts: NDArray[np.int64]
+    files: tuple[NDArray[np.float16], ...]
+    spans: NDArray[np.int64]
     texts: tuple[str, ...]
 
     def __len__(self) -> int:
@@ -67,11 +67,25 @@ class FeatureCache:
     @property
     def lengths(self) -> NDArray[np.int64]:
         """Frames of each utterance."""
-        return np.diff(self.starts)
+        return self.spans[:, 2] - self.spans[:, 1]
 
     def features(self, number: int) -> NDArray[np.float16]:
         """(frames, mels) of one utterance."""
-        return self.frames[self.starts[number] : self.starts[number + 1]]
+        file, start, end = self.spans[number].tolist()
+        return self.files[file][start:end]
+
+    @staticmethod
+    def joined(caches: Sequence[FeatureCache]) -> FeatureCache:
+        """Several caches as one: a corpus more leaves the files of the others as they are."""
+        offsets = np.cumsum([0, *(len(cache.files) for cache in caches)])
+        shifted = [
+            cache.spans + np.array([offset, 0, 0]) for cache, offset in zip(caches, offsets, strict=False)
+        ]
+        return FeatureCache(
+            tuple(file for cache in caches for file in cache.files),
+            np.concatenate(shifted),
+            tuple(text for cache in caches for text in cache.texts),
+        )
 
 
 def cache_features(
@@ -114,7 +128,8 @@ def cache_features(
     starts_array = np.load(starts_path)
     shape = (int(starts_array[-1]), config.mels)
     frames = np.memmap(frames_path, dtype=np.float16, mode="r", shape=shape)
-    return FeatureCache(frames, starts_array, tuple(utterance.text for utterance in found))
+    spans = np.stack([np.zeros(len(found), np.int64), starts_array[:-1], starts_array[1:]], axis=1)
+    return FeatureCache((frames,), spans, tuple(utterance.text for utterance in found))
 
 
 def _features_of(job: tuple[Path, FeatureConfig, float]) -> NDArray[np.float16]:
@@ -177,10 +192,10 @@ class Augmentation:
     """
 
     frequency_masks: int = 2
-    frequency_width: int = 12
+    frequency_width: int = 15
     time_masks: int = 2
-    time_width: int = 20
-    time_share: float = 0.06
+    time_width: int = 25
+    time_share: float = 0.08
     quiet_share: float = 0.2
     quiet_frames: int = 80
 

@@ -93,8 +93,13 @@ def train(options: TrainOptions) -> None:
     torch.manual_seed(options.seed)
     pronunciations = read_pronunciations(options.pronunciations) if options.pronunciations else None
     config, network = _network(options, SYMBOLS if pronunciations is None else PHONES)
-    found = utterances([row for path in options.train for row in read_corpus(path)])
-    caches = [cache_features(found, config.features, options.cache, speed) for speed in options.speeds]
+    corpora = [utterances(read_corpus(path)) for path in options.train]
+    caches = [
+        FeatureCache.joined(
+            [cache_features(found, config.features, options.cache, speed) for found in corpora if found]
+        )
+        for speed in options.speeds
+    ]
     batch_frames = round(options.batch_seconds / config.features.hop_seconds)
     phones = [phones_of(text, config.phones, pronunciations) for text in caches[0].texts]
     training_set = TrainingSet(
@@ -138,13 +143,14 @@ def phones_of(
 
 
 def _network(options: TrainOptions, phones: tuple[str, ...]) -> tuple[SpeechConfig, SpeechNetwork]:
-    """A network to start from: random, or that of a model directory (whose shape then decides).
+    """A network to start from: random, or that of a model directory, whose shape then decides.
 
     Raises:
         InputError: if the model to start from hears other phones.
     """
     if options.init is not None:
-        network = network_from_model(*read_model(options.init), options.init)
+        stored, weights = read_model(options.init)
+        network = network_from_model({**stored, "dropout": options.dropout}, weights, options.init)
         if network.config.phones != phones:
             raise InputError(options.init, "hears other phones; give or leave out --pronunciations as it did")
         return network.config, network

@@ -12,6 +12,7 @@ import torch
 from speech.data import (
     NO_AUGMENTATION,
     Augmentation,
+    FeatureCache,
     TrainingSet,
     Utterance,
     augment,
@@ -62,6 +63,16 @@ def test_speed_changes_length_and_pitch_together() -> None:
     assert len(fast) == pytest.approx(16_000 / 1.1, abs=1)
     spectrum = torch.fft.rfft(fast * torch.hann_window(len(fast))).abs()
     assert float(spectrum.argmax()) * 16_000 / len(fast) == pytest.approx(440, abs=2)
+
+
+def test_joined_caches_are_their_utterances_one_after_another(found: list[Utterance], tmp_path: Path) -> None:
+    first = cache_features(found[:1], FeatureConfig(), tmp_path, processes=1)
+    rest = cache_features(found[1:], FeatureConfig(), tmp_path, processes=1)
+    joined = FeatureCache.joined([first, FeatureCache.joined([rest, first])])
+    assert joined.texts == ("one", "two", "three", "four", "one")
+    assert joined.lengths.tolist() == [31, 51, 71, 91, 31]
+    assert np.array_equal(joined.features(3), rest.features(2))
+    assert np.array_equal(joined.features(4), first.features(0))
 
 
 def test_buckets_hold_every_utterance_once_within_the_budget() -> None:
