@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from caption import writers
 from caption.options import DescribeOptions, TrainOptions
+from caption.sidecars import EXISTING, plan_sidecars, write_sidecars
 from common.batch import Job, Outcome, in_batches, plan_outputs, run, write_outputs
 from common.command import (
     add_batch_options,
@@ -78,6 +79,14 @@ def make_caption_parser() -> argparse.ArgumentParser:
         "caption describe holiday/ --format jsonl --output captions.jsonl",
     )
     add_batch_options(one, kind="photographs", formats=writers.FORMATS, output=OUTPUT_HELP)
+    one.add_argument(
+        "--sidecar", action="store_true", help="write a .txt beside each photograph (in place of --output)"
+    )
+    one.add_argument(
+        "--existing",
+        choices=EXISTING,
+        help="what happens to a sidecar that is there: tags and captions are joined with a comma (skip)",
+    )
     one.add_argument(
         "--attention", type=Path, metavar="DIR", help="draw there, for each word, where it looked (PNG)"
     )
@@ -277,6 +286,10 @@ def _destination(
 ) -> tuple[list[Job], Callable[[Job, Caption], None]]:
     """What is still to be done, and how a caption gets to where it belongs."""
     output: Path | None = arguments.output
+    if arguments.sidecar:
+        return _sidecars(arguments, inputs)
+    if arguments.existing is not None:
+        raise InputError("--existing", "says what happens to sidecars: add --sidecar")
     formats = _formats(arguments.formats, output)
     if output is None:
         if len(formats) > 1:
@@ -307,6 +320,18 @@ def _destination(
                 table.add(job.input.path, caption)
 
     return jobs, deliver
+
+
+def _sidecars(
+    arguments: argparse.Namespace, inputs: Sequence[Input]
+) -> tuple[list[Job], Callable[[Job, Caption], None]]:
+    """The sidecars that are still to be written."""
+    if arguments.output is not None or arguments.formats is not None:
+        raise InputError("--sidecar", "goes beside each photograph, as text: leave out --output and --format")
+    existing = arguments.existing or ("overwrite" if arguments.overwrite else "skip")
+    if arguments.overwrite and existing != "overwrite":
+        raise InputError("--overwrite", f"does not go with --existing {existing}")
+    return plan_sidecars(inputs, existing), write_sidecars(existing)
 
 
 def _with_attention(

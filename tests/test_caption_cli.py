@@ -97,7 +97,10 @@ def test_evaluate_takes_every_option_that_decides_a_caption() -> None:
         name: {option for action in found[name]._actions for option in action.option_strings}
         for name in ("describe", "evaluate")
     }
-    paper = {"--list", "--format", "--output", "--overwrite", "--report", "--attention"}
+    paper = {"--list", "--format", "--output", "--overwrite", "--report", "--attention"} | {
+        "--sidecar",
+        "--existing",
+    }
     assert options["describe"] - paper <= options["evaluate"]
 
 
@@ -298,3 +301,37 @@ def test_attention_is_drawn_for_each_photograph_and_only_where_it_is_missing(
     assert Path("captions/a.txt").is_file()
     kept = {path for path, time in drawn.items() if path.stat().st_mtime_ns == time}
     assert {str(path) for path in kept} == {"maps/a.png", "maps/deep/c.png"}
+
+
+def test_sidecars_stand_beside_their_photographs_and_are_skipped_the_next_time(
+    model: str, photographs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photographs / "a.txt").write_text("my own words\n")
+    assert describe(model, "photos", "--sidecar", "--prefix", "a dog") == 0
+    assert (photographs / "a.txt").read_text() == "my own words\n"
+    said = (photographs / "deep" / "c.txt").read_text()
+    assert said.startswith("a dog")
+    (photographs / "b.txt").unlink()
+    assert describe(model, "photos", "--sidecar", "--prefix", "a dog", "--existing", "append") == 0
+    assert (photographs / "a.txt").read_text().startswith("my own words, a dog")
+    assert (photographs / "deep" / "c.txt").read_text() == said
+    assert (photographs / "b.txt").is_file()
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--sidecar", "--output", "x"], "leave out --output"),
+        (["--existing", "append"], "add --sidecar"),
+        (["--sidecar", "--overwrite", "--existing", "append"], "does not go with"),
+    ],
+)
+def test_options_of_sidecars_that_contradict_each_other_are_refused(
+    model: str,
+    photographs: Path,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    reason: str,
+) -> None:
+    assert describe(model, "photos", *options) == 1
+    assert reason in capsys.readouterr().err
