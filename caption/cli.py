@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".avif", ".bmp", ".tif", ".tiff", ".ppm")
 
 OUTPUT_HELP = (
-    "txt: a folder, with one file a photograph, or a file for a single photograph; jsonl, csv: one file, "
-    "to which photographs are added that it does not have yet; several formats: a folder for all. "
+    "txt: a folder, with one file a photograph, or a file for a single photograph; jsonl, csv, html: one "
+    "file, to which photographs are added that it does not have yet; several formats: a folder for all. "
     "Without it captions are printed: alone for one photograph that is named, otherwise behind its path "
     "and a tab"
 )
@@ -392,8 +392,7 @@ def _is_one_file(arguments: argparse.Namespace, inputs: Sequence[Input]) -> bool
 
 def _printer(format: str, alone: bool) -> Callable[[Job, Caption], None]:
     """What prints captions on standard output."""
-    if format == "csv":
-        print(writers.header("csv"), end="")
+    print(writers.header(format), end="")
 
     def deliver(job: Job, caption: Caption) -> None:
         path = job.input.path

@@ -1,4 +1,4 @@
-"""Captions on paper: as text, as JSON lines, as CSV; and a table that grows as photographs are described.
+"""Captions on paper: text, JSON lines, CSV, a web page; and a table that grows as photographs are described.
 
 Comes in: a photograph's path and its caption. Goes out: lines, on standard output or in a file that an
 interrupted run goes on with.
@@ -6,9 +6,12 @@ interrupted run goes on with.
 
 from __future__ import annotations
 
+import base64
 import csv
+import html
 import io
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,8 +21,23 @@ if TYPE_CHECKING:
     from caption.captioner import Caption
 
 # One file a photograph, and one table for all photographs.
-FILES, TABLES = ("txt",), ("jsonl", "csv")
+FILES, TABLES = ("txt",), ("jsonl", "csv", "html")
 FORMATS = FILES + TABLES
+
+# A page needs no closing tags (HTML, 13.1.2.4), so it is whole after each photograph.
+_PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>Captions</title>
+<style>
+:root { color-scheme: light dark; font: 1rem/1.45 system-ui, sans-serif }
+body { margin: 1rem; display: grid; gap: 1.5rem 1rem; align-items: start;
+  grid-template-columns: repeat(auto-fill, minmax(min(15rem, 100%), 1fr)) }
+figure { margin: 0 } img { max-width: 100%; border-radius: .4rem }
+small { display: block; opacity: .7; overflow-wrap: anywhere }
+</style>
+"""
+_FIGURE = re.compile(r'^<figure data-path="([^"]*)">', re.MULTILINE)
+_THUMBNAIL = 320  # pixels of its longer side
 
 CSV_COLUMNS = ("path", "caption", "confidence")
 
@@ -52,14 +70,36 @@ def as_csv(path: str, caption: Caption) -> str:
     return _csv_row(path, caption.text, f"{caption.confidence:.4f}")
 
 
+def as_html(path: str, caption: Caption) -> str:
+    """One figure of a page, on a line: thumbnail, caption, path; the caption is its alt text, too.
+
+    Raises:
+        InputError: if the photograph cannot be read.
+    """
+    from caption.images import open_image
+
+    image, small = open_image(path), io.BytesIO()
+    image.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    image.save(small, "JPEG", quality=80)
+    name, text = (
+        html.escape(one).replace("\n", "&#10;").replace("\r", "&#13;") for one in (path, caption.text)
+    )
+    source = base64.b64encode(small.getvalue()).decode()
+    return (
+        f'<figure data-path="{name}"><img src="data:image/jpeg;base64,{source}" alt="{text}" '
+        f'width="{image.width}" height="{image.height}" loading="lazy">'
+        f"<figcaption>{text} <small>{name}</small></figcaption></figure>\n"
+    )
+
+
 def header(format: str) -> str:
     """What stands above a table's first row."""
-    return _csv_row(*CSV_COLUMNS) if format == "csv" else ""
+    return {"csv": _csv_row(*CSV_COLUMNS), "html": _PAGE}.get(format, "")
 
 
 def as_row(format: str, path: str, caption: Caption) -> str:
     """One row of a table."""
-    return as_csv(path, caption) if format == "csv" else as_json(path, caption)
+    return {"csv": as_csv, "jsonl": as_json, "html": as_html}[format](path, caption)
 
 
 class CaptionTable:
@@ -116,11 +156,13 @@ def _read_table(path: Path, format: str) -> tuple[set[str], int]:
         raise InputError(path, f"cannot be read: {error.strerror}") from error
     whole = data.rfind(b"\n") + 1
     # Somebody else's file must not be taken for a torn table, and cut.
-    opening = header(format).encode() if format == "csv" else b'{"path": '
+    opening = header(format).encode() or b'{"path": '
     try:
         if data[: len(opening)] != opening[: len(data)]:
             raise ValueError("begins otherwise")
         text = data[:whole].decode("utf-8", "surrogateescape")
+        if format == "html":
+            return {html.unescape(name) for name in _FIGURE.findall(text)}, whole
         if format == "csv":
             return {row["path"] for row in csv.DictReader(io.StringIO(text, newline=""))}, whole
         return {json.loads(line)["path"] for line in text.split("\n") if line}, whole

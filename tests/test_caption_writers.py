@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import json
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from caption.captioner import Caption
-from caption.writers import TABLES, CaptionTable, as_json, as_named_text, as_row, as_text, header
+from caption.writers import CaptionTable, as_json, as_named_text, as_row, as_text, header
 from common.errors import InputError
+
+# The tables that need nothing of a photograph but its path.
+ROWS = ("jsonl", "csv")
 
 # What a file system may hold: any character but NUL, and bytes that are no UTF-8.
 NAMES = st.text(st.characters(exclude_characters="\0"), min_size=1)
@@ -59,7 +65,7 @@ def test_any_name_and_caption_are_one_row_of_csv(path: str, caption: Caption) ->
     assert (row["path"], row["caption"]) == (path, caption.text)
 
 
-@pytest.mark.parametrize("format", TABLES)
+@pytest.mark.parametrize("format", ROWS)
 def test_a_table_goes_on_where_it_stopped(tmp_path: Path, format: str) -> None:
     path = tmp_path / "new" / "table"
     CaptionTable(path, format).add("a.jpg", caption())
@@ -69,7 +75,7 @@ def test_a_table_goes_on_where_it_stopped(tmp_path: Path, format: str) -> None:
     assert rows(path, format) == [("a.jpg", "a dog runs"), ('b,"c".jpg', "zwei")]
 
 
-@pytest.mark.parametrize("format", TABLES)
+@pytest.mark.parametrize("format", ROWS)
 def test_a_line_torn_at_any_byte_is_dropped(tmp_path: Path, format: str) -> None:
     path = tmp_path / "table"
     table = CaptionTable(path, format)
@@ -86,7 +92,7 @@ def test_a_line_torn_at_any_byte_is_dropped(tmp_path: Path, format: str) -> None
         assert path.read_bytes() == data
 
 
-@pytest.mark.parametrize("format", TABLES)
+@pytest.mark.parametrize("format", ROWS)
 def test_a_table_that_is_overwritten_stays_until_its_first_row(tmp_path: Path, format: str) -> None:
     path = tmp_path / "table"
     CaptionTable(path, format).add("a.jpg", caption())
@@ -97,7 +103,7 @@ def test_a_table_that_is_overwritten_stays_until_its_first_row(tmp_path: Path, f
     assert rows(path, format) == [("b.jpg", "new"), ("c.jpg", "new")]
 
 
-@pytest.mark.parametrize("format", TABLES)
+@pytest.mark.parametrize("format", ROWS)
 @pytest.mark.parametrize("content", [b"Dear diary,\n", b"{}\n", b"x", b"\xff\xd8\xff", b"[1]\n", b"\n"])
 def test_a_file_of_another_kind_is_never_cut(tmp_path: Path, format: str, content: bytes) -> None:
     path = tmp_path / "diary"
@@ -111,3 +117,55 @@ def test_a_table_that_cannot_be_written_is_an_input_error(tmp_path: Path) -> Non
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot be written"):
         CaptionTable(tmp_path / "file" / "table", "jsonl").add("a.jpg", caption())
+
+
+class Page(HTMLParser):
+    """What a browser finds on a page: each figure's path, alt text, caption and picture."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.figures: list[dict[str, str]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        found = {name: value or "" for name, value in attributes}
+        if tag == "figure":
+            self.figures.append({"path": found["data-path"]})
+        if tag == "img":
+            self.figures[-1] |= {"alt": found["alt"], "src": found["src"]}
+
+
+@pytest.mark.parametrize("name", ["a.png", 'a "b" <i> & c.png', "line\nbreak.png"])
+def test_a_page_shows_each_photograph_with_its_caption_as_alt_text(tmp_path: Path, name: str) -> None:
+    photograph = tmp_path / name
+    Image.new("RGB", (800, 400), "red").save(photograph)
+    table = CaptionTable(tmp_path / "page.html", "html")
+    table.add(str(photograph), caption('a "red" <wall>'))
+    page = Page((tmp_path / "page.html").read_text())
+    assert [figure["path"] for figure in page.figures] == [str(photograph)]
+    assert page.figures[0]["alt"] == 'a "red" <wall>'
+    with Image.open(io.BytesIO(base64.b64decode(page.figures[0]["src"].split(",")[1]))) as thumbnail:
+        assert thumbnail.size == (320, 160)
+
+
+def test_a_torn_page_goes_on_after_its_last_whole_figure(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.png" for number in range(3)]
+    for path in paths:
+        Image.new("RGB", (8, 8)).save(path)
+    target = tmp_path / "page.html"
+    table = CaptionTable(target, "html")
+    for path in paths[:2]:
+        table.add(str(path), caption())
+    target.write_bytes(target.read_bytes()[:-20])
+    again = CaptionTable(target, "html")
+    assert again.paths == {str(paths[0])}
+    for path in paths[1:]:
+        again.add(str(path), caption())
+    assert [figure["path"] for figure in Page(target.read_text()).figures] == [str(path) for path in paths]
+
+
+def test_somebody_elses_page_is_not_written_to(tmp_path: Path) -> None:
+    target = tmp_path / "page.html"
+    target.write_text("<!doctype html><p>mine")
+    with pytest.raises(InputError, match="is not html with captions"):
+        CaptionTable(target, "html")
