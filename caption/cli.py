@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
-import io
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from caption import writers
+from caption.destinations import destination, with_attention, with_metadata
 from caption.options import DescribeOptions, TrainOptions
-from caption.sidecars import EXISTING, plan_sidecars, write_sidecars
-from common.batch import Job, Outcome, in_batches, plan_outputs, run, write_outputs
+from caption.sidecars import EXISTING
+from common.batch import Job, Outcome, in_batches, run
 from common.command import (
     add_batch_options,
     add_shared_options,
@@ -30,7 +30,7 @@ from common.command import (
     share,
 )
 from common.errors import InputError
-from common.inputs import Input, collect_inputs
+from common.inputs import collect_inputs
 from common.options import add_options, read_options
 
 if TYPE_CHECKING:
@@ -88,6 +88,12 @@ def make_caption_parser() -> argparse.ArgumentParser:
         help="what happens to a sidecar that is there: tags and captions are joined with a comma (skip)",
     )
     one.add_argument(
+        "--write-metadata",
+        action="store_true",
+        help="write captions into the photographs themselves (XMP description of JPEG, PNG, WebP), unless "
+        "they have one or --overwrite is given; pixels stay as they are",
+    )
+    one.add_argument(
         "--attention", type=Path, metavar="DIR", help="draw there, for each word, where it looked (PNG)"
     )
     _add_decoding_options(one, batch_size=16)
@@ -137,9 +143,11 @@ def describe(arguments: argparse.Namespace) -> int:
     if not inputs:
         raise InputError("describe", "nothing to do: name photographs, folders, globs or a --list")
     load = functools.cache(lambda: _load(arguments))  # not before something is left to do
-    jobs, deliver = _destination(arguments, inputs)
+    jobs, deliver = destination(arguments, inputs)
     if arguments.attention is not None:
-        jobs, deliver = _with_attention(arguments, jobs, deliver, lambda: load()[0])
+        jobs, deliver = with_attention(arguments, jobs, deliver, lambda: load()[0])
+    if arguments.write_metadata:
+        jobs, deliver = with_metadata(arguments, jobs, deliver)
 
     def process(left: Iterable[Job]) -> Iterator[Outcome[Caption]]:
         captioner, options = load()
@@ -279,130 +287,6 @@ def _captioner(arguments: argparse.Namespace) -> Captioner:
     from caption.captioner import Captioner
 
     return Captioner.load(arguments.model, resolve_device(arguments.device), arguments.threads)
-
-
-def _destination(
-    arguments: argparse.Namespace, inputs: Sequence[Input]
-) -> tuple[list[Job], Callable[[Job, Caption], None]]:
-    """What is still to be done, and how a caption gets to where it belongs."""
-    output: Path | None = arguments.output
-    if arguments.sidecar:
-        return _sidecars(arguments, inputs)
-    if arguments.existing is not None:
-        raise InputError("--existing", "says what happens to sidecars: add --sidecar")
-    formats = _formats(arguments.formats, output)
-    if output is None:
-        if len(formats) > 1:
-            raise InputError("--format", "several formats need a folder to go to: add --output FOLDER")
-        return [Job(one) for one in inputs], _printer(formats[0], alone=_is_one_file(arguments, inputs))
-    folder = len(formats) > 1 or output.is_dir()
-    tables = {
-        format: writers.CaptionTable(
-            output / f"captions.{format}" if folder else output, format, arguments.overwrite
-        )
-        for format in formats
-        if format in writers.TABLES
-    }
-    jobs = [Job(one, done=True) for one in inputs]
-    if "txt" in formats:
-        jobs = _text_jobs(arguments, inputs, output)
-    jobs = [dataclasses.replace(job, done=job.done and _is_in(job, tables.values())) for job in jobs]
-
-    def render(caption: Caption, path: str, format: str) -> str:
-        return writers.as_text(caption)
-
-    write_text = write_outputs(render)
-
-    def deliver(job: Job, caption: Caption) -> None:
-        write_text(job, caption)
-        for table in tables.values():
-            if job.input.path not in table.paths:
-                table.add(job.input.path, caption)
-
-    return jobs, deliver
-
-
-def _sidecars(
-    arguments: argparse.Namespace, inputs: Sequence[Input]
-) -> tuple[list[Job], Callable[[Job, Caption], None]]:
-    """The sidecars that are still to be written."""
-    if arguments.output is not None or arguments.formats is not None:
-        raise InputError("--sidecar", "goes beside each photograph, as text: leave out --output and --format")
-    existing = arguments.existing or ("overwrite" if arguments.overwrite else "skip")
-    if arguments.overwrite and existing != "overwrite":
-        raise InputError("--overwrite", f"does not go with --existing {existing}")
-    return plan_sidecars(inputs, existing), write_sidecars(existing)
-
-
-def _with_attention(
-    arguments: argparse.Namespace,
-    jobs: Sequence[Job],
-    deliver: Callable[[Job, Caption], None],
-    load: Callable[[], Captioner],
-) -> tuple[list[Job], Callable[[Job, Caption], None]]:
-    """The same jobs and delivery, and a sheet with attention maps for each photograph beside it."""
-    plan = plan_outputs([job.input for job in jobs], arguments.attention, ["png"], arguments.overwrite)
-    sheets = {job.input.path: job for job in plan}
-
-    def render(caption: Caption, path: str, format: str) -> bytes:
-        from caption.attention import draw
-        from caption.images import open_image
-
-        image, sheet = open_image(path), io.BytesIO()
-        draw(image, load().glances(image, caption.text)).save(sheet, format)
-        return sheet.getvalue()
-
-    write_sheet = write_outputs(render)
-
-    def both(job: Job, caption: Caption) -> None:
-        deliver(job, caption)
-        write_sheet(sheets[job.input.path], caption)
-
-    return [dataclasses.replace(job, done=job.done and sheets[job.input.path].done) for job in jobs], both
-
-
-def _formats(asked: Sequence[str] | None, output: Path | None) -> list[str]:
-    """The formats that are meant, each once: those asked for, or the output's suffix, or txt."""
-    if asked:
-        return list(dict.fromkeys(asked))
-    suffix = output.suffix.lower().removeprefix(".") if output is not None and not output.is_dir() else ""
-    return [suffix if suffix in writers.FORMATS else "txt"]
-
-
-def _text_jobs(arguments: argparse.Namespace, inputs: Sequence[Input], output: Path) -> list[Job]:
-    """The text files that are still to be written."""
-    if output.suffix.lower() != ".txt" or output.is_dir():
-        return plan_outputs(inputs, output, ["txt"], arguments.overwrite)
-    if not _is_one_file(arguments, inputs):
-        reason = "txt is one file a photograph; name a folder, or take --format jsonl or csv"
-        raise InputError(output, reason)
-    left = {"txt": output} if arguments.overwrite or not output.exists() else {}
-    return [Job(inputs[0], left, done=not left)]
-
-
-def _is_in(job: Job, tables: Iterable[writers.CaptionTable]) -> bool:
-    """Whether all tables have a photograph."""
-    return all(job.input.path in table.paths for table in tables)
-
-
-def _is_one_file(arguments: argparse.Namespace, inputs: Sequence[Input]) -> bool:
-    """Whether somebody named one photograph, and no folder, glob or list that could have held more."""
-    return arguments.inputs == [inputs[0].path] and not arguments.list
-
-
-def _printer(format: str, alone: bool) -> Callable[[Job, Caption], None]:
-    """What prints captions on standard output."""
-    print(writers.header(format), end="")
-
-    def deliver(job: Job, caption: Caption) -> None:
-        path = job.input.path
-        if format == "txt":
-            text = writers.as_text(caption) if alone else writers.as_named_text(path, caption)
-        else:
-            text = writers.as_row(format, path, caption)
-        print(text, end="", flush=True)
-
-    return deliver
 
 
 if __name__ == "__main__":

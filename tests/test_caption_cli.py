@@ -18,6 +18,7 @@ from PIL import Image
 
 from caption.captioner import Captioner
 from caption.cli import main, make_caption_parser
+from caption.metadata import read_description, write_description
 from caption.network import CaptionConfig, CaptionNetwork
 from caption.options import DescribeOptions, TrainOptions
 from common.model_files import write_model
@@ -97,10 +98,8 @@ def test_evaluate_takes_every_option_that_decides_a_caption() -> None:
         name: {option for action in found[name]._actions for option in action.option_strings}
         for name in ("describe", "evaluate")
     }
-    paper = {"--list", "--format", "--output", "--overwrite", "--report", "--attention"} | {
-        "--sidecar",
-        "--existing",
-    }
+    paper = {"--list", "--format", "--output", "--overwrite", "--report", "--attention"}
+    paper |= {"--sidecar", "--existing", "--write-metadata"}
     assert options["describe"] - paper <= options["evaluate"]
 
 
@@ -335,3 +334,23 @@ def test_options_of_sidecars_that_contradict_each_other_are_refused(
 ) -> None:
     assert describe(model, "photos", *options) == 1
     assert reason in capsys.readouterr().err
+
+
+def test_captions_are_written_into_photographs_that_have_none(
+    model: str, photographs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_description(photographs / "b.jpg", "my own words")
+    Image.new("RGB", (8, 8)).save(photographs / "d.bmp")
+    assert describe(model, "photos", "--write-metadata", "--prefix", "a dog") == 1
+    said = capsys.readouterr()
+    assert "d.bmp" in said.err and "JPEG, PNG and WebP" in said.err
+    written = read_description((photographs / "a.png").read_bytes())
+    assert written is not None and written.startswith("a dog")
+    assert read_description((photographs / "b.jpg").read_bytes()) == "my own words"
+    before = {path: path.read_bytes() for path in photographs.rglob("*.*")}
+    (photographs / "d.bmp").unlink()
+    assert describe(model, "photos", "--write-metadata", "--prefix", "a cat") == 0
+    assert {path: path.read_bytes() for path in photographs.rglob("*.*")}.items() <= before.items()
+    assert describe(model, "photos", "--write-metadata", "--prefix", "a cat", "--overwrite") == 0
+    again = read_description((photographs / "b.jpg").read_bytes())
+    assert again is not None and again.startswith("a cat")
