@@ -7,7 +7,9 @@ directory with the best model so far (a model directory), the last checkpoint an
 from __future__ import annotations
 
 import math
+import signal
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -379,6 +381,14 @@ class LastCheckpoint(Callback):
         self.path = path
         self.seconds = 60.0 * minutes
         self._written_at = time.monotonic()
+
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Let a kill end the process at once: nothing is lost but what the checkpoint has not yet.
+
+        Lightning would wait for the end of the batch, which never comes if another process has stopped.
+        """
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
     def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
         """Write if it is time, by the clock of the first of several processes."""
