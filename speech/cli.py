@@ -94,7 +94,7 @@ def make_speech_parser() -> argparse.ArgumentParser:
 
     one = add_subcommand(subcommands, "demo", "open the page on this machine", "speech demo --port 7860")
     one.add_argument("--port", type=at_least(1), metavar="N", help="of the page (the first that is free)")
-    _add_decoding_options(one)
+    add_shared_options(one, model="english", batch_size=8)
     return parser
 
 
@@ -166,24 +166,35 @@ def train(arguments: argparse.Namespace) -> int:
 
 def demo(arguments: argparse.Namespace) -> int:
     """Open the demo page on loopback until it is interrupted."""
-    recognizer, _ = _load(arguments)
-    load_page("speech")(recognizer, arguments.port)
+    load_page("speech")(_recognizer(arguments), arguments.port)
     return 0
 
 
 def _add_decoding_options(parser: argparse.ArgumentParser) -> None:
     """What decides a transcript: the same for every subcommand that asks the recogniser."""
     add_shared_options(parser, model="english", batch_size=8, beam=DecodingOptions().beam)
+    parser.add_argument(
+        "--grammar",
+        type=Path,
+        metavar="FILE",
+        help="phrases, one a line, of which one is said in each recording; nothing else can come out",
+    )
 
 
 def _load(arguments: argparse.Namespace) -> tuple[Recognizer, DecodingOptions]:
     """The recogniser and the search that somebody asks for."""
+    recognizer = _recognizer(arguments)
+    options = DecodingOptions(beam=arguments.beam, grammar=arguments.grammar)
+    recognizer.decoder(options)  # what cannot be used is said once, not for every recording
+    return recognizer, options
+
+
+def _recognizer(arguments: argparse.Namespace) -> Recognizer:
+    """The recogniser that somebody asks for."""
     check_builds("torchaudio")
     from speech.recognizer import Recognizer
 
-    device = resolve_device(arguments.device)
-    recognizer = Recognizer.load(arguments.model, device, arguments.threads)
-    return recognizer, DecodingOptions(beam=arguments.beam)
+    return Recognizer.load(arguments.model, resolve_device(arguments.device), arguments.threads)
 
 
 def _printer(format: str, alone: bool) -> Callable[[Job, Transcript], None]:

@@ -2,33 +2,78 @@
 
 Greedy takes the most probable symbol of every step and merges repeats: the best path, not the best text
 (Graves et al. 2006, doi:10.1145/1143844.1143891). The prefix beam search adds up all paths of a text
-(Graves and Jaitly 2014; Hannun et al. 2014, arXiv:1408.2873).
+(Graves and Jaitly 2014; Hannun et al. 2014, arXiv:1408.2873); `word_search.py` does so among known words.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from torch import Tensor
 
-from speech.text import BLANK, decode
+from common.errors import InputError
+from speech.grammar import phrase_log_probs, read_grammar
+from speech.lexicon import Lexicon, WordModel
+from speech.options import DecodingOptions
+from speech.text import BLANK, decode, encode
+from speech.word_search import TextHypothesis, WordSearch
 
 _NEVER = -math.inf
 
+# A grammar's phrase was said unless the network is this sure that nothing was.
+_SILENCE = math.log(0.9)
 
-@dataclass(frozen=True)
-class TextHypothesis:
-    """A text that the search found.
 
-    Attributes:
-        symbols: of the text.
-        log_prob: of all paths that were followed and give this text.
+class Decoder:
+    """Finds the text of utterances, one by one; holds what is costly to make.
+
+    Args:
+        options: how text is found.
+        lexicon: the words that the model knows; None if it knows none: then texts are any letters.
+        language_model: scores words by those before them; None leaves it to the lexicon's frequencies.
+
+    Raises:
+        InputError: if the grammar's file or a hotword cannot be used, or there is no lexicon for hotwords.
     """
 
-    symbols: tuple[int, ...]
-    log_prob: float
+    def __init__(
+        self,
+        options: DecodingOptions,
+        lexicon: Lexicon | None = None,
+        language_model: WordModel | None = None,
+    ) -> None:
+        self.options = options
+        self.phrases = None if options.grammar is None else read_grammar(options.grammar)
+        if options.hotwords and lexicon is None:
+            raise InputError("--hotword", "needs a model with a lexicon, which this one does not have")
+        self.words: WordSearch | None = None
+        if self.phrases is None and lexicon is not None and options.words and options.beam > 1:
+            self.words = WordSearch(options, lexicon, language_model)
+
+    @property
+    def is_greedy(self) -> bool:
+        """Whether the text is that of the most probable path."""
+        return self.options.beam == 1 and self.phrases is None
+
+    def __call__(self, log_probs: Tensor) -> list[TextHypothesis]:
+        """The most probable texts of one utterance, best first; at least one.
+
+        With a grammar each is one of its phrases, but the only one is empty where the network is sure that
+        nothing was said.
+
+        Args:
+            log_probs: (steps, symbols), on the CPU.
+        """
+        if self.phrases is not None:
+            return _phrases(log_probs, self.phrases, self.options.beam)
+        if self.is_greedy:
+            best = log_probs.max(dim=-1)
+            score = float(best.values.sum())
+            return [TextHypothesis(tuple(encode(collapse(best.indices.tolist()))), score, score)]
+        if self.words is None:
+            return prefix_beam_search(log_probs, self.options.beam)
+        return self.words(log_probs)
 
 
 def greedy(log_probs: Tensor, steps: Tensor) -> list[str]:
@@ -86,7 +131,18 @@ def prefix_beam_search(log_probs: Tensor, beam: int, least: float = 1e-4) -> lis
                 following[longer] = (longer_blank, _add(longer_symbol, before + step[symbol]))
         ranked = sorted(following.items(), key=lambda one: -_add(*one[1]))
         texts = dict(ranked[:beam])
-    return [TextHypothesis(text, _add(*ends)) for text, ends in texts.items()]
+    return [TextHypothesis(text, _add(*ends), _add(*ends)) for text, ends in texts.items()]
+
+
+def _phrases(log_probs: Tensor, phrases: tuple[str, ...], most: int) -> list[TextHypothesis]:
+    """The most probable phrases, or nothing."""
+    silence, *scores = phrase_log_probs(log_probs, ("", *phrases))
+    if silence > _SILENCE:
+        return [TextHypothesis((), silence, silence)]
+    ranked = sorted(zip(scores, phrases, strict=True), key=lambda one: -one[0])
+    if ranked[0][0] == _NEVER:  # every phrase takes more steps than there are
+        return [TextHypothesis((), silence, silence)]
+    return [TextHypothesis(tuple(encode(phrase)), score, score) for score, phrase in ranked[:most]]
 
 
 def _add(first: float, second: float) -> float:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from common.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -13,12 +16,51 @@ class DecodingOptions:
 
     Attributes:
         beam: texts that are followed at once; 1 is greedy.
+        beam_margin: texts this much worse than the best are given up, in nats.
+        least: symbols less probable than this are not tried in a step.
+        words: say only words that the model knows, and say them as its language model expects; if not, or if
+            the model has no words, any letters.
+        lm_weight: of the language model's log-probabilities beside the network's.
+        word_bonus: for each word, in nats; it makes up for what the language model takes for one.
+        open_vocabulary: let words that the model does not know be spelled, such as names.
+        unknown_letter_penalty: for each letter of such a word, in nats.
+        hotwords: words or phrases that are likely to be said; such as are unknown become known.
+        hotword_boost: for each word of these that is said, in nats.
+        grammar: file of phrases, one a line, of which one is said; nothing else can come out.
     """
 
     beam: int = 1
+    beam_margin: float = 12.0
+    least: float = 1e-3
+    words: bool = True
+    lm_weight: float = 0.6
+    word_bonus: float = 1.0
+    open_vocabulary: bool = True
+    unknown_letter_penalty: float = 1.5
+    hotwords: tuple[str, ...] = ()
+    hotword_boost: float = 4.0
+    grammar: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.beam < 1:
+            raise ValueError("beam must be at least 1")
+        if self.hotwords and self.grammar is not None:
+            raise InputError("--hotword", "does not go with --grammar, which says already what can be said")
+        if self.hotwords and (self.beam == 1 or not self.words):
+            raise InputError("--hotword", "needs a search over words: a --beam of 2 or more, and --words")
 
     def __str__(self) -> str:
-        return "greedy" if self.beam == 1 else f"beam {self.beam}"
+        if self.grammar is not None:
+            return f"grammar {self.grammar}"
+        if self.beam == 1:
+            return "greedy"
+        # The rest is said where it is not as usual.
+        unusual = [
+            f"{field.name} {value!r}"
+            for field in dataclasses.fields(self)
+            if field.name != "beam" and (value := getattr(self, field.name)) != field.default
+        ]
+        return ", ".join([f"beam {self.beam}", *unusual])
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from common.errors import InputError
 from common.model_files import find_model, read_model
 from speech.alignment import Word, forced_path, words_of_path
 from speech.audio import SAMPLE_RATE, load_audio, require_sound
-from speech.decoding import collapse, prefix_beam_search
+from speech.decoding import Decoder, collapse
 from speech.features import FeatureConfig, LogMel
 from speech.network import SpeechConfig, SpeechNetwork
 from speech.options import DecodingOptions
@@ -57,6 +57,7 @@ class Recognizer:
         self.name = name
         self.device = torch.device(device)
         self.log_mel = LogMel(network.config.features)
+        self._decoder: Decoder | None = None
 
     @classmethod
     def load(cls, model: str | Path = "english", device: str = "cpu", threads: int = 0) -> Recognizer:
@@ -105,10 +106,10 @@ class Recognizer:
         recordings = [_samples(source) for source in sources]
         if not recordings:
             return []
-        options = options or DecodingOptions()
+        decoder = self.decoder(options or DecodingOptions())
         log_probs, steps = self.emissions([self.log_mel(samples) for samples in recordings])
         return [
-            self._transcript(emissions[:length], len(samples) / SAMPLE_RATE, options)
+            self._transcript(emissions[:length], len(samples) / SAMPLE_RATE, decoder)
             for emissions, length, samples in zip(log_probs, steps.tolist(), recordings, strict=True)
         ]
 
@@ -135,12 +136,22 @@ class Recognizer:
         log_probs, steps = self.network(padded.to(self.device), lengths.to(self.device))
         return log_probs.cpu(), steps.cpu()
 
-    def _transcript(self, log_probs: Tensor, duration: float, options: DecodingOptions) -> Transcript:
+    def decoder(self, options: DecodingOptions) -> Decoder:
+        """What finds the text; the last one is kept, because it can be costly to make.
+
+        Raises:
+            InputError: if an option names what cannot be used.
+        """
+        if self._decoder is None or self._decoder.options != options:
+            self._decoder = Decoder(options)
+        return self._decoder
+
+    def _transcript(self, log_probs: Tensor, duration: float, decoder: Decoder) -> Transcript:
         """(steps, symbols) of one recording -> its transcript."""
-        if options.beam == 1:
+        if decoder.is_greedy:
             path = log_probs.argmax(dim=-1).tolist()
         else:
-            path = forced_path(log_probs, prefix_beam_search(log_probs, options.beam)[0].symbols)
+            path = forced_path(log_probs, decoder(log_probs)[0].symbols)
         words = words_of_path(path, log_probs, self.network.config.step_seconds)
         confidence = sum(word.confidence for word in words) / len(words) if words else None
         return Transcript(collapse(path), duration, words, confidence)

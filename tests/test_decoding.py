@@ -1,19 +1,23 @@
-"""Decoding against brute force over every path of a tiny alphabet."""
+"""Decoding against brute force over every path of a tiny alphabet; the search for words has its own tests."""
 
 from __future__ import annotations
 
 import itertools
 import math
 from collections import defaultdict
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from common.errors import InputError
 from speech.alignment import forced_path, words_of_path
-from speech.decoding import collapse, greedy, prefix_beam_search
-from speech.text import BLANK, encode
+from speech.decoding import Decoder, collapse, greedy, prefix_beam_search
+from speech.grammar import phrase_log_probs, read_grammar
+from speech.options import DecodingOptions
+from speech.text import BLANK, SYMBOLS, decode, encode
 
 
 def every_text(log_probs: torch.Tensor) -> dict[tuple[int, ...], float]:
@@ -65,3 +69,94 @@ def test_a_known_text_is_found_along_its_own_path() -> None:
     words = words_of_path(found, log_probs.log_softmax(-1), step_seconds=0.5)
     assert [(word.text, word.start, word.end) for word in words] == [("ab", 0.5, 1.5), ("a", 3.0, 3.5)]
     assert all(0.9 < word.confidence <= 1.0 for word in words)
+
+
+DIGITS = "zero one two three four five six seven eight nine"
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000), steps=st.integers(0, 5), sharpness=st.floats(0.1, 4.0))
+def test_a_phrase_has_the_probability_of_all_its_paths(seed: int, steps: int, sharpness: float) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    log_probs = (torch.randn(steps, 4, generator=generator, dtype=torch.float64) * sharpness).log_softmax(-1)
+    truth = every_text(log_probs)
+    phrases = ("", "a", "aa", "a a", "a'a", "aaaaaa")
+    for phrase, log_prob in zip(phrases, phrase_log_probs(log_probs, phrases), strict=True):
+        assert math.exp(log_prob) == pytest.approx(truth[tuple(encode(phrase))])
+
+
+def grammar_of(folder: Path, lines: str) -> Decoder:
+    path = folder / "grammar.txt"
+    path.write_text(lines)
+    return Decoder(DecodingOptions(beam=16, grammar=path))
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10_000), steps=st.integers(1, 40), sharpness=st.floats(0.0, 20.0))
+def test_nothing_outside_the_grammar_can_come_out(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, steps: int, sharpness: float
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    log_probs = (torch.randn(steps, len(SYMBOLS), generator=generator) * sharpness).log_softmax(-1)
+    log_probs[log_probs < -60.0] = -math.inf
+    found = grammar_of(tmp_path_factory.mktemp("grammar"), DIGITS.replace(" ", "\n"))(log_probs)
+    assert found[0].text == "" or {one.text for one in found} == set(DIGITS.split())
+
+
+@pytest.mark.parametrize("digit", DIGITS.split())
+def test_a_digit_is_heard_although_a_letter_of_it_is_not(tmp_path: Path, digit: str) -> None:
+    log_probs = torch.full((11, len(SYMBOLS)), -6.0)
+    log_probs[:, BLANK] = 0.0
+    for place, symbol in enumerate(encode(digit[:-1] + "q")):
+        log_probs[2 * place + 1, BLANK], log_probs[2 * place + 1, symbol] = -1.0, 1.0
+    decoder = grammar_of(tmp_path, "Zero\n1\n2\n3\n4\n5\n\n6!\n7\n8\n9\n9\n")
+    found = decoder(log_probs.log_softmax(-1))
+    assert found[0].text == digit and len(found) == 10
+    assert found[0].score > found[1].score
+
+
+def test_a_grammar_hears_nothing_in_silence(tmp_path: Path) -> None:
+    silence = torch.full((20, len(SYMBOLS)), -12.0)
+    silence[:, BLANK] = 0.0
+    assert [one.text for one in grammar_of(tmp_path, "yes\nno")(silence.log_softmax(-1))] == [""]
+    assert grammar_of(tmp_path, "yes\nno")(silence[:0])[0].text == ""
+
+
+def test_large_grammars_are_scored_whole() -> None:
+    generator = torch.Generator().manual_seed(1)
+    log_probs = torch.randn(30, len(SYMBOLS), generator=generator).log_softmax(-1)
+    letters = [decode([symbol]) for symbol in range(3, 29)]
+    phrases = tuple(first + second + third for first, second, third in itertools.product(letters, repeat=3))
+    scores = phrase_log_probs(log_probs, phrases[:1000])
+    assert scores[777] == pytest.approx(phrase_log_probs(log_probs, (phrases[777],))[0], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [(b"", "no phrase"), (b"...\n", "no phrase"), (b"\xff", "UTF-8")]
+)
+def test_a_grammar_without_phrases_is_an_error(tmp_path: Path, content: bytes, reason: str) -> None:
+    path = tmp_path / "grammar.txt"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=reason):
+        read_grammar(path)
+
+
+def test_a_grammar_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        read_grammar(tmp_path / "none.txt")
+
+
+def test_without_words_the_decoder_finds_what_the_simpler_searches_find() -> None:
+    generator = torch.Generator().manual_seed(1)
+    log_probs = (torch.randn(12, len(SYMBOLS), generator=generator) * 3).log_softmax(-1)
+    assert (
+        Decoder(DecodingOptions(beam=1))(log_probs)[0].text == greedy(log_probs[None], torch.tensor([12]))[0]
+    )
+    assert Decoder(DecodingOptions(beam=4))(log_probs) == prefix_beam_search(log_probs, 4)
+
+
+def test_a_decoding_is_named_by_what_is_unusual() -> None:
+    assert str(DecodingOptions(beam=1)) == "greedy"
+    assert str(DecodingOptions(beam=4)) == "beam 4"
+    assert str(DecodingOptions(beam=4, hotwords=("bo",))) == "beam 4, hotwords ('bo',)"
+    assert str(DecodingOptions(grammar=Path("menu.txt"))) == "grammar menu.txt"

@@ -117,7 +117,7 @@ def test_evaluate_prints_one_json_object(
 
 def test_evaluate_takes_every_decoding_option_of_transcribe() -> None:
     subcommands = make_speech_parser()._subparsers._group_actions[0].choices  # type: ignore[union-attr]
-    shared = {"--model", "--device", "--threads", "--batch-size", "--beam"}
+    shared = {"--model", "--device", "--threads", "--batch-size", "--beam", "--grammar"}
     for name in ("transcribe", "evaluate"):
         assert shared <= set(subcommands[name]._option_string_actions)  # type: ignore[index]
 
@@ -149,3 +149,16 @@ def test_a_batch_gives_what_one_by_one_gives(recordings: Path, model: Path) -> N
 def test_no_such_model_is_one_line(recordings: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["transcribe", str(recordings), "--model", "klingon"]) == 1
     assert "english" in capsys.readouterr().err
+
+
+def test_with_a_grammar_every_recording_says_one_of_its_phrases(
+    recordings: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grammar = tmp_path / "menu.txt"
+    grammar.write_text("Lights on!\nlights off\n\n")
+    arguments = ["transcribe", str(recordings), "--model", str(model), "--grammar"]
+    assert main([*arguments, str(grammar)]) == 0
+    said = {line.split("\t")[1] for line in capsys.readouterr().out.splitlines()}
+    assert said <= {"lights on", "lights off"}
+    assert main([*arguments, str(tmp_path / "none.txt")]) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1

@@ -1,0 +1,293 @@
+"""The search among known words, beside brute force over every path of a tiny alphabet."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import defaultdict
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from common.errors import InputError
+from speech.decoding import Decoder, TextHypothesis, collapse
+from speech.lexicon import Lexicon
+from speech.options import DecodingOptions
+from speech.text import BLANK, SYMBOLS, decode, encode
+
+WORDS = ("a", "ab", "b", "b'a")
+STEPS = 5
+SYMBOL_COUNT = 5  # blank, space, apostrophe, a, b
+
+
+class BigramModel:
+    """A word model whose state is the last word: random, but always the same."""
+
+    def __init__(self, words: tuple[str, ...] = ("</s>", "<unknown>", *WORDS[:-1])) -> None:
+        self.vocabulary = words
+        self.end, self.unknown, self.unknown_share = 0, 1, -1.5
+        generator = torch.Generator().manual_seed(3)
+        size = len(self.vocabulary)
+        self.table = (torch.randn(size, size, generator=generator) * 1.5).log_softmax(-1)
+        self.questions = 0
+
+    def start(self) -> tuple[tuple[Tensor, ...], Tensor]:
+        return (torch.zeros(1, 1, 1),), self.table[:1]
+
+    def advance(self, words: Tensor, state: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], Tensor]:
+        self.questions += 1
+        assert state[0].shape == (1, len(words), 1)
+        return (words.view(1, -1, 1).float(),), self.table[words]
+
+    def score(self, text: str) -> float:
+        """Log-probability of a text's words and its end."""
+        if not text:
+            return 0.0
+        known = {word: number for number, word in enumerate(self.vocabulary)}
+        score, before = 0.0, 0
+        for word in text.split():
+            number = known.get(word, self.unknown)
+            score += float(self.table[before, number])
+            if word in WORDS and number == self.unknown:
+                score += self.unknown_share
+            before = number
+        return score + float(self.table[before, self.end])
+
+
+def log_probs_of(seed: int, steps: int, sharpness: float, symbols: int = SYMBOL_COUNT) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return (torch.randn(steps, symbols, generator=generator, dtype=torch.float64) * sharpness).log_softmax(-1)
+
+
+def every_text(log_probs: Tensor) -> dict[str, float]:
+    """Probability of each text, whatever its spaces: the sum over all its paths."""
+    total: dict[str, float] = defaultdict(float)
+    rows = log_probs.exp().tolist()
+    for path in itertools.product(range(SYMBOL_COUNT), repeat=len(rows)):
+        total[collapse(path)] += math.prod(row[symbol] for row, symbol in zip(rows, path, strict=True))
+    return total
+
+
+def truth(log_probs: Tensor, options: DecodingOptions, model: BigramModel | None) -> dict[str, float]:
+    """The score of every text that the options allow, worked out from its definition."""
+    scores = {}
+    for text, probability in every_text(log_probs).items():
+        words = text.split()
+        unknown = [word for word in words if word not in WORDS]
+        if any(word[0] == "'" or word[-1] == "'" for word in words):
+            continue
+        if unknown and not options.open_vocabulary:
+            continue
+        letters = sum(map(len, unknown))
+        scores[text] = (
+            math.log(probability)
+            + options.word_bonus * len(words)
+            - options.unknown_letter_penalty * letters
+            + options.lm_weight * (0.0 if model is None else model.score(text))
+        )
+        for hotword in options.hotwords:
+            phrase = hotword.split()
+            for start in range(len(words)):
+                if words[start : start + len(phrase)] == phrase:
+                    scores[text] += options.hotword_boost * len(phrase)
+    return scores
+
+
+def as_scores(found: list[TextHypothesis]) -> dict[str, float]:
+    return {one.text: one.score for one in found}
+
+
+def wide(**options: object) -> DecodingOptions:
+    """Options with which nothing is left out."""
+    everything = {"beam": 10_000, "beam_margin": math.inf, "least": 0.0, "open_vocabulary": False}
+    return DecodingOptions(**{**everything, **options})  # type: ignore[arg-type]
+
+
+def flat() -> Lexicon:
+    return Lexicon(dict.fromkeys(WORDS, 0.0))
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    seed=st.integers(0, 10_000),
+    steps=st.integers(0, STEPS),
+    sharpness=st.floats(0.0, 4.0),
+    lm_weight=st.floats(0.0, 2.0),
+    word_bonus=st.floats(-2.0, 2.0),
+    open_vocabulary=st.booleans(),
+    with_model=st.booleans(),
+)
+def test_a_beam_wide_enough_scores_every_text_as_its_definition_does(
+    seed: int,
+    steps: int,
+    sharpness: float,
+    lm_weight: float,
+    word_bonus: float,
+    open_vocabulary: bool,
+    with_model: bool,
+) -> None:
+    log_probs = log_probs_of(seed, steps, sharpness)
+    options = wide(lm_weight=lm_weight, word_bonus=word_bonus, open_vocabulary=open_vocabulary)
+    model = BigramModel() if with_model else None
+    found = Decoder(options, flat(), model)(log_probs)
+    assert as_scores(found) == pytest.approx(truth(log_probs, options, model), abs=1e-6)
+    assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 10_000), boost=st.floats(0.5, 5.0), open_vocabulary=st.booleans())
+def test_hotwords_bring_their_boost_once_a_word_and_nothing_is_left_of_half_a_one(
+    seed: int, boost: float, open_vocabulary: bool
+) -> None:
+    log_probs = log_probs_of(seed, STEPS, 1.0)
+    hotwords = ("ab", "a b", "b'a")
+    options = wide(hotwords=hotwords, hotword_boost=boost, open_vocabulary=open_vocabulary)
+    model = BigramModel()
+    found = Decoder(options, flat(), model)(log_probs)
+    assert as_scores(found) == pytest.approx(truth(log_probs, options, model), abs=1e-6)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    rows=st.lists(
+        st.lists(st.one_of(st.just(-math.inf), st.floats(-800.0, 0.0)), min_size=5, max_size=5), max_size=8
+    ),
+    beam=st.integers(2, 4),
+    open_vocabulary=st.booleans(),
+    with_model=st.booleans(),
+)
+def test_whatever_the_network_says_the_answer_is_made_of_words(
+    rows: list[list[float]], beam: int, open_vocabulary: bool, with_model: bool
+) -> None:
+    options = DecodingOptions(beam=beam, open_vocabulary=open_vocabulary)
+    model = BigramModel() if with_model else None
+    found = Decoder(options, flat(), model)(torch.tensor(rows).view(-1, SYMBOL_COUNT))
+    assert 1 <= len(found) <= beam
+    assert len({one.text for one in found}) == len(found)
+    for one in found:
+        assert one.text == " ".join(one.text.split())
+        assert not math.isnan(one.score)
+        assert open_vocabulary or set(one.text.split()) <= set(WORDS)
+
+
+def spoken(text: str, confidence: float = 0.9) -> Tensor:
+    """Log-probabilities of a network that hears a text well: each symbol for a step, then a blank."""
+    steps = torch.full((2 * len(text) + 1, len(SYMBOLS)), (1 - confidence) / (len(SYMBOLS) - 1))
+    steps[:, BLANK] = confidence
+    for place, symbol in enumerate(encode(text)):
+        steps[2 * place + 1, BLANK] = (1 - confidence) / (len(SYMBOLS) - 1)
+        steps[2 * place + 1, symbol] = confidence
+    return steps.log()
+
+
+def best(text: str, words: str, **options: object) -> str:
+    """What the decoder makes of a text that is heard well, if it knows some words, frequent ones first."""
+    decoder = Decoder(DecodingOptions(**{"beam": 16, **options}), Lexicon.ranked(words.split()))  # type: ignore[arg-type]
+    return decoder(spoken(text))[0].text
+
+
+def test_a_word_that_nobody_knows_becomes_one_that_is_known() -> None:
+    assert best("the kat sat", "the cat sat", open_vocabulary=False) == "the cat sat"
+
+
+def test_a_name_that_nobody_knows_is_spelled() -> None:
+    assert best("the quixby sat", "the cat sat", open_vocabulary=True) == "the quixby sat"
+
+
+def test_a_hotword_is_heard_where_another_word_was_likelier() -> None:
+    assert best("call jon smyth", "call john smith", open_vocabulary=False) == "call john smith"
+    hotwords = ("Jon Smyth",)
+    assert (
+        best("call jon smyth", "call john smith", open_vocabulary=False, hotwords=hotwords)
+        == "call jon smyth"
+    )
+
+
+def test_a_hotword_that_nobody_says_is_not_heard() -> None:
+    assert best("the cat sat", "the cat sat", hotwords=("quixby",)) == "the cat sat"
+
+
+def test_a_word_that_breaks_off_at_the_end_is_left_away() -> None:
+    assert best("the ca", "the castle", open_vocabulary=False, beam=2) == "the"
+
+
+def test_silence_has_no_words() -> None:
+    silence = torch.full((50, len(SYMBOLS)), 1e-4).log()
+    silence[:, BLANK] = 0.0
+    found = Decoder(DecodingOptions(beam=16), flat(), BigramModel())(silence)
+    assert found[0].text == ""
+
+
+def test_the_language_model_decides_between_words_that_sound_alike() -> None:
+    log_probs = spoken("a")
+    log_probs[1, encode("a")[0]] = log_probs[1, encode("b")[0]] = math.log(0.5)
+    model = BigramModel()
+    options = DecodingOptions(beam=16, open_vocabulary=False)
+    found = as_scores(Decoder(options, flat(), model)(log_probs))
+    expected = options.lm_weight * (model.score("a") - model.score("b"))
+    assert found["a"] - found["b"] == pytest.approx(expected, abs=1e-3)
+
+
+def test_the_language_model_is_asked_for_many_histories_at_once() -> None:
+    model = BigramModel()
+    log_probs = log_probs_of(1, 30, 0.5)
+    Decoder(DecodingOptions(beam=16), flat(), model)(log_probs)
+    assert 0 < model.questions <= 31
+
+
+def test_a_decoder_can_be_asked_again() -> None:
+    decoder = Decoder(DecodingOptions(beam=16), flat(), BigramModel())
+    first = decoder(log_probs_of(1, 20, 2.0))
+    decoder(log_probs_of(2, 20, 2.0))
+    assert decoder(log_probs_of(1, 20, 2.0)) == first
+
+
+def test_many_improbable_steps_are_still_told_apart() -> None:
+    log_probs = spoken("a b " * 20) - 40.0  # far below what a float could hold as a product
+    found = Decoder(DecodingOptions(beam=16, least=0.0), flat())(log_probs)[0]
+    assert found.text == "a b " * 19 + "a b"
+    assert found.log_prob == pytest.approx(-40.0 * len(log_probs), rel=0.01)
+
+
+@given(st.dictionaries(st.text("ab'", min_size=1, max_size=4), st.floats(-9.0, 0.0), min_size=1))
+def test_a_walk_through_the_lexicon_meets_every_word_and_the_best_below(log_probs: dict[str, float]) -> None:
+    valid = {word: value for word, value in log_probs.items() if collapse(encode(word)) and "''" not in word}
+    valid = {word: value for word, value in valid.items() if word.strip("'") == word}
+    if not valid:
+        with pytest.raises(InputError, match="no word"):
+            Lexicon(log_probs)
+        return
+    lexicon = Lexicon(log_probs)
+    assert lexicon.words == sorted(valid)
+    for text in {word[:length] for word in valid for length in range(1, len(word) + 1)}:
+        node = lexicon.root
+        for symbol in encode(text):
+            node = node.children[symbol]
+        assert node.best == max(value for word, value in valid.items() if word.startswith(text))
+        assert (None if node.word is None else lexicon.words[node.word]) == (text if text in valid else None)
+        assert {text + decode([symbol]) for symbol in node.children} == {
+            word[: len(text) + 1] for word in valid if word.startswith(text) and word != text
+        }
+
+
+def test_words_by_rank_are_probabilities() -> None:
+    lexicon = Lexicon.ranked(["b", "a", "c"])
+    assert sum(map(math.exp, lexicon.log_probs)) == pytest.approx(1.0)
+    assert lexicon.log_probs[1] == max(lexicon.log_probs) and lexicon.unknown == lexicon.log_probs[2]
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [({"hotwords": ("...",)}, "no word"), ({"hotwords": ("a",), "beam": 1}, "search over words")],
+)
+def test_a_hotword_that_cannot_be_heard_is_an_error(options: dict[str, object], reason: str) -> None:
+    with pytest.raises(InputError, match=reason):
+        Decoder(DecodingOptions(**{"beam": 16, **options}), flat())  # type: ignore[arg-type]
+
+
+def test_hotwords_need_words() -> None:
+    with pytest.raises(InputError, match="lexicon"):
+        Decoder(DecodingOptions(beam=16, hotwords=("a",)))
