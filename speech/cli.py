@@ -25,6 +25,7 @@ from common.command import (
 from common.errors import InputError
 from common.inputs import collect_inputs
 from common.options import add_options, read_options
+from speech.language_model_options import LanguageModelOptions
 from speech.options import DecodingOptions, TrainOptions
 from speech.writers import WRITERS, as_json
 
@@ -51,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "transcribe": transcribe,
         "evaluate": evaluate,
         "train": train,
+        "train-lm": train_lm,
         "demo": demo,
     }
 
@@ -91,6 +93,14 @@ def make_speech_parser() -> argparse.ArgumentParser:
         "speech train --train train.tsv --dev dev.tsv --run runs/english",
     )
     add_options(one, TrainOptions)
+
+    one = add_subcommand(
+        subcommands,
+        "train-lm",
+        "train a language model, or go on where the run stands",
+        "speech train-lm --text sentences.txt.xz:2 novels.txt --run runs/words",
+    )
+    add_options(one, LanguageModelOptions)
 
     one = add_subcommand(subcommands, "demo", "open the page on this machine", "speech demo --port 7860")
     one.add_argument("--port", type=at_least(1), metavar="N", help="of the page (the first that is free)")
@@ -160,6 +170,17 @@ def train(arguments: argparse.Namespace) -> int:
 
     options = read_options(TrainOptions, arguments)
     train_recognizer(options)
+    print(options.run / "best")
+    return 0
+
+
+def train_lm(arguments: argparse.Namespace) -> int:
+    """Train a language model."""
+    check_builds()
+    from speech.train_language_model import train_language_model
+
+    options = read_options(LanguageModelOptions, arguments)
+    train_language_model(options)
     print(options.run / "best")
     return 0
 

@@ -16,6 +16,7 @@ import torch
 from common.model_files import write_model
 from speech import Recognizer
 from speech.cli import main, make_speech_parser
+from speech.language_model import load_language_model
 from speech.network import SpeechConfig, SpeechNetwork
 from speech.pronunciations import PHONES
 from speech.text import SYMBOLS
@@ -162,3 +163,18 @@ def test_with_a_grammar_every_recording_says_one_of_its_phrases(
     assert said <= {"lights on", "lights off"}
     assert main([*arguments, str(tmp_path / "none.txt")]) == 1
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_language_model_is_trained_from_sentences(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = tmp_path / "sentences.txt"
+    text.write_text(
+        "".join(f"the {animal} number {n} runs\n" for n in range(40) for animal in ("cat", "dog"))
+    )
+    sizes = ["--embedding-size", "8", "--hidden-size", "8", "--epochs", "1", "--batch-words", "64"]
+    run = tmp_path / "run"
+    assert main(["train-lm", "--text", f"{text}:2", "--run", str(run), "--drawn", "0", *sizes]) == 0
+    assert capsys.readouterr().out == f"{run / 'best'}\n"
+    model = load_language_model(run / "best")
+    assert {"cat", "dog", "runs"} <= set(model.vocabulary)

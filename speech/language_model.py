@@ -1,0 +1,295 @@
+"""The language model: which word comes next? A recurrent network over words, and what it is good for.
+
+Comes in: words, one a step for a decoder or whole sentences for scoring. Goes out: log-probabilities of the
+next word, of sentences, and new text. Mikolov et al. 2010 (Recurrent neural network based language model).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from common.errors import InputError
+from common.model_files import CONFIG, WEIGHTS, read_model, write_model
+from common.recurrent import RecurrentConfig, RecurrentStack, State
+from common.search import sample
+from common.topologies import Aligned
+from speech.text import normalize
+
+# The first two words of every vocabulary; the normaliser writes neither.
+END, UNKNOWN = 0, 1
+SPECIAL = ("</s>", "<unknown>")
+
+
+@dataclass(frozen=True)
+class LanguageModelConfig:
+    """A language model's shape, stored as JSON beside its weights.
+
+    Attributes:
+        vocabulary: the end of a sentence, the unknown word, then words, the most frequent first.
+        unknown_words: how many different words of the training text are not in the vocabulary.
+        embedding_size: features of a word's vector, which is the same where it is read and predicted.
+        hidden_size: units of an LSTM layer.
+        layers: of the LSTM.
+        dropout: of a word vector's features, the same at all steps of a sentence, in training.
+    """
+
+    vocabulary: tuple[str, ...]
+    unknown_words: int = 1
+    embedding_size: int = 128
+    hidden_size: int = 512
+    layers: int = 1
+    dropout: float = 0.25
+
+
+class LanguageNetwork(nn.Module):
+    """Word vectors, an LSTM stack, and back to word vectors: how well each one fits is its word's logit.
+
+    Words are read and predicted by the same vectors (Press and Wolf 2017, arXiv:1608.05859), which is half
+    the size and, with little text, better.
+    """
+
+    def __init__(self, config: LanguageModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(len(config.vocabulary), config.embedding_size)
+        nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
+        self.bias = nn.Parameter(torch.zeros(len(config.vocabulary)))
+        self.aligned = Aligned(
+            RecurrentConfig(
+                input_size=config.embedding_size,
+                hidden_size=config.hidden_size,
+                cell="lstm",
+                layers=config.layers,
+                dropout=config.dropout,
+            ),
+            outputs=config.embedding_size,
+        )
+
+    def predict(self, words: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Read words (batch, steps): what comes next as vectors (batch, steps, embedding), and the state.
+
+        Padding behind a sentence changes nothing before it; the state is then not the sentence's.
+        """
+        vectors, state = self.aligned(self._dropped(self.embedding(words)), state=state)
+        return self._dropped(vectors), state
+
+    def logits(self, vectors: Tensor) -> Tensor:
+        """Predicted vectors (..., embedding) -> logits (..., vocabulary)."""
+        return nn.functional.linear(vectors, self.embedding.weight, self.bias)
+
+    def forward(self, words: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Read words (batch, steps): log-probabilities (batch, steps, vocabulary) of the next, the state."""
+        vectors, state = self.predict(words, state)
+        return self.logits(vectors).float().log_softmax(dim=-1), state
+
+    def _dropped(self, vectors: Tensor) -> Tensor:
+        """Drop the same features at every step of a sentence (Gal and Ghahramani 2016, arXiv:1512.05287)."""
+        if not self.training or self.config.dropout == 0.0:
+            return vectors
+        mask = torch.full_like(vectors[:, :1], 1.0 - self.config.dropout).bernoulli()
+        return vectors * mask / (1.0 - self.config.dropout)
+
+
+class LanguageModel:
+    """A trained language model.
+
+    Attributes:
+        vocabulary: the words by number.
+        end: number of the end of a sentence, which also stands before its start.
+        unknown: number of the unknown word: any that is not in the vocabulary.
+        unknown_share: log-probability that the unknown word is one certain unknown word: they are all
+            taken as equally likely. Without it a sentence would gain from words that nobody knows.
+
+    Args:
+        network: is put into evaluation mode.
+    """
+
+    def __init__(self, network: LanguageNetwork) -> None:
+        self.network = network.eval()
+        self.vocabulary = network.config.vocabulary
+        self.end, self.unknown = END, UNKNOWN
+        self.unknown_share = -float(torch.tensor(max(1, network.config.unknown_words)).log())
+        self._numbers = {word: number for number, word in enumerate(self.vocabulary)}
+
+    @torch.inference_mode()
+    def start(self) -> tuple[State, Tensor]:
+        """Before the first word: the state of one history, and log-probabilities (1, vocabulary)."""
+        words = torch.tensor([self.end], device=self.network.bias.device)
+        return self.advance(words, self.network.aligned.stack.init_state(1))
+
+    @torch.inference_mode()
+    def advance(self, words: Tensor, state: State) -> tuple[State, Tensor]:
+        """Go on by one word.
+
+        Args:
+            words: (histories,) the last word of each.
+            state: tensors (layers, histories, hidden), what is remembered of the words before it.
+
+        Returns:
+            The new state, and the log-probabilities (histories, vocabulary) of each next word, float32.
+        """
+        log_probs, state = self.network(words.unsqueeze(1), state)
+        return state, log_probs.squeeze(1)
+
+    reorder: Callable[[State, Tensor], State] = staticmethod(RecurrentStack.reorder)
+
+    def encode(self, text: str) -> list[int]:
+        """Any text -> the numbers of its words, normalised."""
+        return [self._numbers.get(word, self.unknown) for word in normalize(text).split()]
+
+    def score(self, texts: Sequence[str]) -> list[float]:
+        """Log-probability of each text as one sentence, its end included, in nats.
+
+        Each word that is not in the vocabulary costs `unknown_share` besides.
+        """
+        sentences = [self.encode(text) for text in texts]
+        scores = sentence_log_probs(self.network, sentences)
+        return [
+            score + sentence.count(self.unknown) * self.unknown_share
+            for score, sentence in zip(scores, sentences, strict=True)
+        ]
+
+    @torch.inference_mode()
+    def generate(
+        self,
+        prefix: str = "",
+        words: int = 30,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> str:
+        """Write on from a beginning, to the end of the sentence.
+
+        Args:
+            prefix: the beginning; any text, or none.
+            words: most to write.
+            temperature: above 0; below 1 prefers likely words, above 1 unlikely ones.
+            top_p: draw only among the likeliest words that together have this probability.
+            generator: where the draws come from; None for one that nothing seeds.
+
+        Returns:
+            Beginning and continuation, normalised.
+        """
+        if generator is None:
+            generator = torch.Generator()
+            generator.seed()
+        *before, last = [self.end, *self.encode(prefix)]
+        state = self.network.aligned.stack.init_state(1)
+        device = self.network.bias.device
+        for word in before:
+            state, _ = self.advance(torch.tensor([word], device=device), state)
+
+        def step(symbols: Tensor, state: State) -> tuple[Tensor, State]:
+            state, log_probs = self.advance(symbols, state)
+            log_probs[:, self.unknown] = float("-inf")  # it could not be written down
+            return log_probs, state
+
+        (drawn,) = sample(
+            step,
+            state,
+            batch=1,
+            start=last,
+            end=self.end,
+            generator=generator,
+            most_steps=words,
+            temperature=temperature,
+            nucleus=top_p,
+            device=device,
+        )
+        return " ".join([*normalize(prefix).split(), *(self.vocabulary[word] for word in drawn.symbols)])
+
+
+@torch.inference_mode()
+def sentence_log_probs(
+    network: LanguageNetwork, sentences: Sequence[Sequence[int]], most_words: int = 1024
+) -> list[float]:
+    """Log-probability of each sentence of word numbers, its end included, under a network that evaluates.
+
+    Args:
+        network: in evaluation mode.
+        sentences: without end.
+        most_words: in a batch, padding included; a longer sentence is a batch of its own.
+    """
+    scores = [0.0] * len(sentences)
+    for numbers in by_length([len(sentence) for sentence in sentences], most_words):
+        words, targets = (
+            one.to(network.bias.device) for one in pad([sentences[number] for number in numbers])
+        )
+        log_probs, _ = network(words)
+        picked = log_probs.gather(2, targets.clamp_min(0).unsqueeze(2)).squeeze(2)
+        sums = picked.masked_fill(targets < 0, 0.0).sum(dim=1)
+        for number, score in zip(numbers, sums.tolist(), strict=True):
+            scores[number] = score
+    return scores
+
+
+def by_length(lengths: Sequence[int], most_words: int) -> list[list[int]]:
+    """Numbers of sentences in batches of like lengths with at most `most_words` words and ends."""
+    batches: list[list[int]] = []
+    for number in sorted(range(len(lengths)), key=lambda one: lengths[one]):
+        if not batches or (len(batches[-1]) + 1) * (lengths[number] + 1) > most_words:
+            batches.append([])
+        batches[-1].append(number)
+    return batches
+
+
+def pad(sentences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Sentences of word numbers -> what is read and what should come next, (sentences, steps) each.
+
+    The end of a sentence is read before it and predicted after it; -1 stands where nothing is to come.
+    """
+    steps = max(len(sentence) for sentence in sentences) + 1
+    words = torch.full((len(sentences), steps), END)
+    targets = torch.full((len(sentences), steps), -1)
+    for row, sentence in enumerate(sentences):
+        numbers = torch.as_tensor(sentence, dtype=torch.long)
+        words[row, 1 : len(numbers) + 1] = numbers
+        targets[row, : len(numbers)] = numbers
+        targets[row, len(numbers)] = END
+    return words, targets
+
+
+def write_language_model(directory: Path, network: LanguageNetwork, card: str) -> None:
+    """Write a model directory, in 8 bits.
+
+    Raises:
+        InputError: if it cannot be written.
+    """
+    # One string: a list would take a line of the file a word.
+    config = dataclasses.asdict(network.config) | {"vocabulary": " ".join(network.config.vocabulary)}
+    write_model(directory, config, network.state_dict(), card, storage="int8")
+
+
+def load_language_model(directory: Path) -> LanguageModel:
+    """Read a model directory.
+
+    Raises:
+        InputError: if it is missing, damaged or another kind of model.
+    """
+    stored, tensors = read_model(directory)
+    network = LanguageNetwork(_config(stored, directory / CONFIG))
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise InputError(
+            directory / WEIGHTS, "does not fit its configuration; fetch the model again"
+        ) from error
+    return LanguageModel(network)
+
+
+def _config(stored: dict[str, Any], path: Path) -> LanguageModelConfig:
+    """The checked configuration."""
+    try:
+        config = LanguageModelConfig(**{**stored, "vocabulary": tuple(stored["vocabulary"].split())})
+    except (TypeError, KeyError, AttributeError) as error:
+        raise InputError(path, "is not the configuration of a language model") from error
+    if config.vocabulary[: len(SPECIAL)] != SPECIAL:
+        raise InputError(path, f"is not the configuration of a language model: no {SPECIAL[0]} in it")
+    return config

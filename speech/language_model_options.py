@@ -1,0 +1,94 @@
+"""What can be chosen about training a language model, each with its default. Nothing here imports PyTorch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from common.errors import InputError
+
+
+@dataclass(frozen=True)
+class LanguageModelOptions:
+    """Everything that decides a training run of a language model.
+
+    Attributes:
+        text: files of one sentence a line (plain, .xz or .gz), or manifests (.tsv) whose column `text` is
+            read, each with a weight behind a colon: `prompts.txt.xz:3 novels.txt.gz:0.3`. A pass hears each
+            sentence that often; of a fraction, a share that is drawn anew. Without a weight it is 1.
+        run: directory for checkpoint, log and the best model; an unfinished run in it is resumed.
+        epochs: passes over the weighted text.
+        batch_words: words in a batch, ends of sentences included.
+        learning_rate: highest of the one-cycle schedule.
+        warmup: share of the steps until then.
+        weight_decay: AdamW's.
+        words: most in the vocabulary, the end of a sentence and the unknown word included.
+        always, drawn: training compares the right word with this many most frequent words and with so many
+            others, drawn by their frequency, instead of with all; `--drawn 0` compares with all.
+        embedding_size, hidden_size, layers, dropout: of the network; see `LanguageModelConfig`.
+        seed: of everything random.
+        precision: "bf16-mixed" is several times faster on processors that have bfloat16 instructions.
+        average_decay: of the moving average of the weights that is evaluated and kept.
+        threads: of PyTorch; 0 leaves its own choice.
+        processes: that train side by side, each on batches of its own.
+        device: "cpu", "cuda", "mps" or "auto".
+    """
+
+    text: tuple[str, ...]
+    run: Path
+    epochs: int = 12
+    batch_words: int = 3072
+    learning_rate: float = 4e-3
+    warmup: float = 0.05
+    weight_decay: float = 0.01
+    words: int = 25_000
+    always: int = 3072
+    drawn: int = 1024
+    embedding_size: int = 128
+    hidden_size: int = 512
+    layers: int = 1
+    dropout: float = 0.25
+    seed: int = 1
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    average_decay: float = 0.998
+    threads: int = 0
+    processes: int = 1
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Source:
+    """A text and how often a pass hears each of its sentences.
+
+    Attributes:
+        path: of the file.
+        weight: above 0.
+    """
+
+    path: Path
+    weight: float = 1.0
+
+    @property
+    def name(self) -> str:
+        """What the source is called in logs and cards: the file's name up to the first dot."""
+        return self.path.name.split(".")[0]
+
+
+def parse_source(text: str) -> Source:
+    """`path` or `path:weight` -> a source.
+
+    Raises:
+        InputError: if the weight is not a number above 0.
+    """
+    path, colon, weight = text.rpartition(":")
+    if not colon:
+        return Source(Path(text))
+    try:
+        value = float(weight)
+    except ValueError:
+        return Source(Path(text))  # the colon belongs to the path
+    if not path or not math.isfinite(value) or value <= 0.0:
+        raise InputError(text, "a text's weight is a number above 0, as in sentences.txt.xz:0.5")
+    return Source(Path(path), value)
