@@ -170,7 +170,7 @@ def test_a_language_model_is_trained_from_sentences(
 ) -> None:
     text = tmp_path / "sentences.txt"
     text.write_text(
-        "".join(f"the {animal} number {n} runs\n" for n in range(40) for animal in ("cat", "dog"))
+        "".join(f"the {animal} number {n} runs\n" for n in range(200) for animal in ("cat", "dog"))
     )
     sizes = ["--embedding-size", "8", "--hidden-size", "8", "--epochs", "1", "--batch-words", "64"]
     run = tmp_path / "run"
