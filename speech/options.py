@@ -38,7 +38,7 @@ class DecodingOptions:
     open_vocabulary: bool = True
     unknown_letter_penalty: float = 1.5
     hotwords: tuple[str, ...] = ()
-    hotword_boost: float = 4.0
+    hotword_boost: float = 6.0
     grammar: Path | None = None
 
     def __post_init__(self) -> None:
