@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from common.errors import InputError
-from common.model_files import CONFIG, WEIGHTS, read_model, write_model
+from common.model_files import CONFIG, WEIGHTS, quantize_rows, read_model, write_model
 from common.recurrent import RecurrentConfig, RecurrentStack, State
 from common.search import sample
 from common.topologies import Aligned
@@ -109,10 +109,13 @@ class LanguageModel:
 
     Args:
         network: is put into evaluation mode.
+        in_8_bits: whether `advance` multiplies with the word vectors in 8 bits, where the processor can:
+            three to ten times faster, each log-probability a few hundredths off. `score` stays exact.
     """
 
-    def __init__(self, network: LanguageNetwork) -> None:
+    def __init__(self, network: LanguageNetwork, in_8_bits: bool = False) -> None:
         self.network = network.eval()
+        self._logits = logits_in_8_bits(network) if in_8_bits else network.logits
         self.vocabulary = network.config.vocabulary
         self.end, self.unknown = END, UNKNOWN
         self.unknown_share = -float(torch.tensor(max(1, network.config.unknown_words)).log())
@@ -135,8 +138,8 @@ class LanguageModel:
         Returns:
             The new state, and the log-probabilities (histories, vocabulary) of each next word, float32.
         """
-        log_probs, state = self.network(words.unsqueeze(1), state)
-        return state, log_probs.squeeze(1)
+        vectors, state = self.network.predict(words.unsqueeze(1), state)
+        return state, self._logits(vectors.squeeze(1)).float().log_softmax(dim=-1)
 
     reorder: Callable[[State, Tensor], State] = staticmethod(RecurrentStack.reorder)
 
@@ -206,6 +209,25 @@ class LanguageModel:
         return " ".join([*normalize(prefix).split(), *(self.vocabulary[word] for word in drawn.symbols)])
 
 
+def logits_in_8_bits(network: LanguageNetwork) -> Callable[[Tensor], Tensor]:
+    """What gives a network's logits with 8-bit word vectors, or as ever where PyTorch cannot."""
+    if network.bias.device.type != "cpu" or torch.backends.quantized.engine == "none":
+        return network.logits
+    # The scales are those of the model directory, so that a model that was read loses nothing here.
+    integers, scales = quantize_rows(network.embedding.weight.detach().float())
+    weights = torch._make_per_channel_quantized_tensor(
+        integers, scales.double(), torch.zeros(len(scales), dtype=torch.long), 0
+    )
+    packed = torch.ops.quantized.linear_prepack(weights, network.bias.detach().float())
+
+    def logits(vectors: Tensor) -> Tensor:
+        # The reduced range keeps processors without the newest instructions from overflowing.
+        result: Tensor = torch.ops.quantized.linear_dynamic(vectors, packed, reduce_range=True)
+        return result
+
+    return logits
+
+
 @torch.inference_mode()
 def sentence_log_probs(
     network: LanguageNetwork, sentences: Sequence[Sequence[int]], most_words: int = 1024
@@ -268,7 +290,7 @@ def write_language_model(directory: Path, network: LanguageNetwork, card: str) -
 
 
 def load_language_model(directory: Path) -> LanguageModel:
-    """Read a model directory.
+    """Read a model directory; it steps in 8 bits, as it is stored.
 
     Raises:
         InputError: if it is missing, damaged or another kind of model.
@@ -281,7 +303,7 @@ def load_language_model(directory: Path) -> LanguageModel:
         raise InputError(
             directory / WEIGHTS, "does not fit its configuration; fetch the model again"
         ) from error
-    return LanguageModel(network)
+    return LanguageModel(network, in_8_bits=True)
 
 
 def _config(stored: dict[str, Any], path: Path) -> LanguageModelConfig:

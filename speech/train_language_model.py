@@ -265,7 +265,11 @@ def train_language_model(options: LanguageModelOptions) -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
-    texts = [read_text(parse_source(one)) for one in options.text]
+    given = [parse_source(one) for one in options.text]
+    for number, one in enumerate(given):
+        if one.name in {other.name for other in given[:number]}:
+            raise InputError(one.path, f"another text is called {one.name} too; rename one")
+    texts = [read_text(one) for one in given]
     counts = count_words(texts)
     if sum(len(text.held_out) for text in texts) == 0:
         raise InputError(options.text[0], "too little text: nothing was left to measure the model on")

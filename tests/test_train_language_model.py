@@ -117,6 +117,13 @@ def test_a_text_too_small_to_measure_on_is_refused(options: LanguageModelOptions
         train_language_model(dataclasses.replace(options, text=(str(tmp_path / "small.txt"),)))
 
 
+def test_two_texts_of_one_name_are_refused_because_their_figures_would_mix(
+    options: LanguageModelOptions,
+) -> None:
+    with pytest.raises(InputError, match="another text is called grammar too"):
+        train_language_model(dataclasses.replace(options, text=(*options.text, "elsewhere/grammar.txt:2")))
+
+
 def numbered(count: int, generator: np.random.Generator) -> list[np.ndarray]:
     return [generator.integers(2, 9, size).astype(np.int32) for size in generator.integers(1, 12, count)]
 
@@ -160,7 +167,7 @@ def drawing_network() -> tuple[LanguageNetwork, Tensor, Tensor]:
 
 def test_drawing_words_gives_the_loss_over_all_words_in_the_mean() -> None:
     network, vectors, targets = drawing_network()
-    exact = nn.functional.cross_entropy(network.logits(vectors), targets)
+    exact = float(nn.functional.cross_entropy(network.logits(vectors), targets).detach())
     rarer = rarer_words(1.0 / np.arange(1, 51), always=20)
     assert rarer is not None and rarer[:20].sum() == 0.0 and rarer.sum() == pytest.approx(1.0)
     generator = np.random.default_rng(1)
@@ -171,9 +178,9 @@ def test_drawing_words_gives_the_loss_over_all_words_in_the_mean() -> None:
         with torch.no_grad():
             return float(drawn_loss(network, vectors, targets, 20, torch.from_numpy(words), expected))
 
-    assert np.mean([estimate(2000) for _ in range(5)]) == pytest.approx(float(exact), abs=0.01)
+    assert np.mean([estimate(2000) for _ in range(5)]) == pytest.approx(exact, abs=0.01)
     # With few, the logarithm of a mean lies below the mean of logarithms; never by much.
-    assert np.mean([estimate(20) for _ in range(50)]) == pytest.approx(float(exact), abs=0.1)
+    assert np.mean([estimate(20) for _ in range(50)]) == pytest.approx(exact, abs=0.1)
 
 
 def test_a_right_word_that_is_also_drawn_competes_once() -> None:
