@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchaudio.functional import resample
 
-from common.errors import InputError
 from speech.audio import load_audio
+from speech.buckets import by_length
 from speech.features import FeatureConfig, LogMel
 from speech.text import encode, normalize
 
@@ -279,7 +279,7 @@ class TrainingSet:
         self.short_first = short_first
         self.processes = processes
         self.lengths = caches[0].lengths
-        self.buckets = bucket(self.lengths, batch_frames)
+        self.buckets: list[Sequence[int]] = [*by_length(self.lengths.tolist(), batch_frames)]
 
     def plan(self, epoch: int, generator: np.random.Generator) -> list[Sequence[int]]:
         """The epoch's batches: perhaps the shortest first in the first epoch, then in any order.
@@ -309,21 +309,3 @@ class TrainingSet:
         return collate(
             features, [texts[number] for number in numbers], [self.phones[number] for number in numbers]
         )
-
-
-def bucket(lengths: NDArray[np.int64], batch_frames: int) -> list[Sequence[int]]:
-    """Sort utterances by length and cut them into batches of at most `batch_frames` padded frames.
-
-    Raises:
-        InputError: if there is no utterance.
-    """
-    if len(lengths) == 0:
-        raise InputError("training set", "holds no utterance")
-    batches: list[Sequence[int]] = []
-    current: list[int] = []
-    for number in np.argsort(lengths, kind="stable").tolist():
-        if current and (len(current) + 1) * int(lengths[number]) > batch_frames:
-            batches.append(current)
-            current = []
-        current.append(number)
-    return [*batches, current]

@@ -20,6 +20,7 @@ from common.model_files import CONFIG, WEIGHTS, quantize_rows, read_model, write
 from common.recurrent import RecurrentConfig, RecurrentStack, State
 from common.search import sample
 from common.topologies import Aligned
+from speech.buckets import by_length
 from speech.text import normalize
 
 # The first two words of every vocabulary; the normaliser writes neither.
@@ -240,7 +241,7 @@ def sentence_log_probs(
         most_words: in a batch, padding included; a longer sentence is a batch of its own.
     """
     scores = [0.0] * len(sentences)
-    for numbers in by_length([len(sentence) for sentence in sentences], most_words):
+    for numbers in by_length([len(sentence) + 1 for sentence in sentences], most_words):
         words, targets = (
             one.to(network.bias.device) for one in pad([sentences[number] for number in numbers])
         )
@@ -250,16 +251,6 @@ def sentence_log_probs(
         for number, score in zip(numbers, sums.tolist(), strict=True):
             scores[number] = score
     return scores
-
-
-def by_length(lengths: Sequence[int], most_words: int) -> list[list[int]]:
-    """Numbers of sentences in batches of like lengths with at most `most_words` words and ends."""
-    batches: list[list[int]] = []
-    for number in sorted(range(len(lengths)), key=lambda one: lengths[one]):
-        if not batches or (len(batches[-1]) + 1) * (lengths[number] + 1) > most_words:
-            batches.append([])
-        batches[-1].append(number)
-    return batches
 
 
 def pad(sentences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:

@@ -93,10 +93,12 @@ def train(options: TrainOptions) -> None:
     torch.manual_seed(options.seed)
     pronunciations = read_pronunciations(options.pronunciations) if options.pronunciations else None
     config, network = _network(options, SYMBOLS if pronunciations is None else PHONES)
-    corpora = [utterances(read_corpus(path)) for path in options.train]
+    corpora = [found for path in options.train if (found := utterances(read_corpus(path)))]
+    if not corpora:
+        raise InputError("training set", "holds no utterance")
     caches = [
         FeatureCache.joined(
-            [cache_features(found, config.features, options.cache, speed) for found in corpora if found]
+            [cache_features(found, config.features, options.cache, speed) for found in corpora]
         )
         for speed in options.speeds
     ]

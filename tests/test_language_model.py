@@ -11,12 +11,12 @@ import torch
 
 from common.errors import InputError
 from common.model_files import write_model
+from speech.buckets import by_length
 from speech.language_model import (
     SPECIAL,
     LanguageModel,
     LanguageModelConfig,
     LanguageNetwork,
-    by_length,
     load_language_model,
     write_language_model,
 )
@@ -147,7 +147,7 @@ def test_another_kind_of_model_is_refused_in_one_line(tmp_path: Path) -> None:
 
 def test_batches_of_like_lengths_hold_every_sentence_once_and_never_too_many_words() -> None:
     lengths = [3, 50, 0, 7, 7, 2, 200]
-    batches = by_length(lengths, 60)
+    batches = by_length([length + 1 for length in lengths], 60)
     assert sorted(number for batch in batches for number in batch) == list(range(7))
     for batch in batches:
         assert len(batch) == 1 or len(batch) * (max(lengths[number] for number in batch) + 1) <= 60

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from speech.buckets import by_length
 from speech.data import (
     NO_AUGMENTATION,
     Augmentation,
@@ -16,7 +17,6 @@ from speech.data import (
     TrainingSet,
     Utterance,
     augment,
-    bucket,
     cache_features,
     change_speed,
     collate,
@@ -77,7 +77,7 @@ def test_joined_caches_are_their_utterances_one_after_another(found: list[Uttera
 
 def test_buckets_hold_every_utterance_once_within_the_budget() -> None:
     lengths = np.random.default_rng(0).integers(10, 400, 200)
-    batches = bucket(lengths, batch_frames=1000)
+    batches = by_length(lengths.tolist(), budget=1000)
     assert sorted(number for batch in batches for number in batch) == list(range(200))
     assert all(len(batch) * lengths[batch].max() <= 1000 for batch in batches)
 

@@ -62,6 +62,17 @@ def test_a_model_is_trained_kept_and_started_from_again(manifest: Path, tmp_path
     assert read_model(second / "best")[0]["hidden_size"] == 8
 
 
+def test_a_training_set_without_a_word_is_one_line(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    silent = manifest.with_name("silent.tsv")
+    silent.write_text("path\ttext\n0.wav\t...\n")
+    assert (
+        main(["train", "--train", str(silent), "--dev", str(manifest), "--run", str(tmp_path / "run")]) == 1
+    )
+    assert capsys.readouterr().err == "speech: training set: holds no utterance\n"
+
+
 def test_phones_come_from_a_dictionary_and_only_where_it_knows_every_word(
     manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
