@@ -102,12 +102,18 @@ class Captioner:
         """Describe photographs together; arguments and errors as in `describe`."""
         if not pictures:
             return []
-        loaded = [one if isinstance(one, Tensor) else load_image(one) for one in pictures]
         options = options or DescribeOptions()
         prefix = self._prefix(options.prefix)
-        scene = self.network.look(torch.stack(loaded).to(self.device))
-        found = search(self.network.decoder, scene, options, prefix)
+        found = search(self.network.decoder, self._look(pictures), options, prefix)
         return [self._caption(prefix, hypotheses) for hypotheses in found]
+
+    def _look(self, pictures: Sequence[Picture]) -> Scene:
+        """What captions of these pictures are made from."""
+        return self.network.look(torch.stack([_loaded(one) for one in pictures]).to(self.device))
+
+    def _known_words(self, sentence: str) -> list[int]:
+        """The symbols of the words of a sentence that the captioner knows."""
+        return [symbol for symbol in self.vocabulary.encode(sentence) if symbol != UNKNOWN]
 
     def _prefix(self, words: str) -> list[int]:
         """The symbols of the words that a caption should begin with.
@@ -130,8 +136,7 @@ class Captioner:
         Raises:
             InputError: if the picture cannot be read.
         """
-        words = [symbol for symbol in self.vocabulary.encode(caption) if symbol != UNKNOWN]
-        return glances(self.network, picture if isinstance(picture, Tensor) else load_image(picture), words)
+        return glances(self.network, _loaded(picture), self._known_words(caption))
 
     @torch.inference_mode()
     def log_likelihoods(self, sentence: str, pictures: Sequence[Picture]) -> list[float]:
@@ -147,16 +152,15 @@ class Captioner:
         Raises:
             InputError: if the captioner knows no word of the sentence, or a picture cannot be read.
         """
-        words = [symbol for symbol in self.vocabulary.encode(sentence) if symbol != UNKNOWN]
+        words = self._known_words(sentence)
         if not words:
             raise InputError(repr(sentence), "holds no word that the captioner knows")
         if not pictures:
             return []
-        loaded = [one if isinstance(one, Tensor) else load_image(one) for one in pictures]
-        scene = self.network.look(torch.stack(loaded).to(self.device))
-        spoken = torch.tensor([START, *words], device=self.device).expand(len(loaded), -1)
-        following = torch.tensor([*words, END], device=self.device).expand(len(loaded), -1)
-        log_probs = speakable(self.network.decoder(scene, spoken))  # (pictures, steps, words)
+        spoken = torch.tensor([START, *words], device=self.device).expand(len(pictures), -1)
+        following = torch.tensor([*words, END], device=self.device).expand(len(pictures), -1)
+        logits = self.network.decoder(self._look(pictures), spoken)  # (pictures, steps, words)
+        log_probs = speakable(logits)
         values = log_probs.gather(-1, following.unsqueeze(-1)).squeeze(-1)
         return [float(value) for value in values.mean(dim=1)]
 
@@ -176,6 +180,11 @@ class Captioner:
         ]
         best = captions[0]
         return Caption(best.text, best.log_prob, best.confidence, tuple(captions[1:]))
+
+
+def _loaded(picture: Picture) -> Tensor:
+    """A picture as the network takes it: uint8 (3, 224, 224)."""
+    return picture if isinstance(picture, Tensor) else load_image(picture)
 
 
 def search(

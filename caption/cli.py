@@ -234,6 +234,7 @@ def _add_decoding_options(parser: argparse.ArgumentParser, batch_size: int) -> N
     add_shared_options(parser, model="photos", batch_size=batch_size, beam=defaults.beam)
     parser.add_argument(
         "--max-words",
+        dest="most_words",
         type=at_least(1),
         default=defaults.most_words,
         metavar="N",
@@ -269,16 +270,7 @@ def _add_decoding_options(parser: argparse.ArgumentParser, batch_size: int) -> N
 
 def _load(arguments: argparse.Namespace) -> tuple[Captioner, DescribeOptions]:
     """The captioner and the search that somebody asks for."""
-    options = DescribeOptions(
-        beam=arguments.beam,
-        most_words=arguments.max_words,
-        prefix=arguments.prefix,
-        no_repeat=arguments.no_repeat,
-        nucleus=arguments.nucleus,
-        temperature=arguments.temperature,
-        seed=arguments.seed,
-    )
-    return _captioner(arguments), options
+    return _captioner(arguments), read_options(DescribeOptions, arguments)
 
 
 def _captioner(arguments: argparse.Namespace) -> Captioner:

@@ -30,6 +30,9 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_XMP = b"XML:com.adobe.xmp\0"
 _LARGEST_SEGMENT = 65533
 
+# What reading a damaged file, or one of another kind, can end in.
+_DAMAGE = (ValueError, struct.error, IndexError, zlib.error, ElementTree.ParseError)
+
 
 def write_description(path: Path, caption: str) -> None:
     """Set a photograph's XMP description.
@@ -44,7 +47,7 @@ def write_description(path: Path, caption: str) -> None:
     try:
         packet = described(read_packet(data), caption)
         changed = _with_packet(data, packet)
-    except (ValueError, struct.error, IndexError, zlib.error, ElementTree.ParseError) as error:
+    except _DAMAGE as error:
         raise InputError(path, f"the caption cannot be written into it: {error}") from error
     mode = path.stat().st_mode
     write_whole(path, changed)
@@ -55,7 +58,7 @@ def has_description(path: str | Path) -> bool:
     """Whether a photograph's XMP has a description; not, if the file cannot be read."""
     try:
         return bool(read_description(Path(path).read_bytes()))
-    except (OSError, ValueError, struct.error, IndexError, zlib.error, ElementTree.ParseError):
+    except (OSError, *_DAMAGE):
         return False
 
 

@@ -89,7 +89,7 @@ def test_defaults_are_those_of_the_search() -> None:
     for subcommand in ("describe", "evaluate", "demo"):
         given = ["manifest.tsv"] if subcommand == "evaluate" else []
         arguments = make_caption_parser().parse_args([subcommand, *given])
-        assert (arguments.beam, arguments.max_words) == (defaults.beam, defaults.most_words)
+        assert (arguments.beam, arguments.most_words) == (defaults.beam, defaults.most_words)
 
 
 def test_evaluate_takes_every_option_that_decides_a_caption() -> None:
