@@ -131,12 +131,14 @@ class RecurrentStack(nn.Module):
         if state is None:
             state = self.init_state(batch)
         padding = None if lengths is None else _Padding.of(lengths, batch, steps, x.device)
-        if padding is not None:
-            x = x.masked_fill(padding.mask, 0.0)  # it could be no number, whose gradient would be none either
         finals: list[State] = []
         for index, directions in enumerate(self.layers):
             if index > 0:
                 x = self.dropout(self.norms[index - 1](x))
+            if padding is not None:
+                # What stands there could be no number, whose gradient would be none either, or be larger
+                # than the lock of an LSTM's gates.
+                x = x.masked_fill(padding.mask, 0.0)
             outputs = []
             for side, direction in enumerate(cast(nn.ModuleList, directions)):
                 row = index * self.config.directions + side
@@ -211,8 +213,7 @@ class _Direction(nn.Module):
             # The hidden vector of the last step is among the outputs, the cell vector is not. One more
             # input feature, 1 on padding, opens the forget gate there and shuts the input gate, so that
             # the cell vector stays what it was at the sequence's end and the loop stays the fused one.
-            # What stands on padding is cleared first: it could be larger than the lock.
-            x = torch.cat([x.masked_fill(padding.mask, 0.0), padding.mask.to(x.dtype)], dim=-1)
+            x = torch.cat([x, padding.mask.to(x.dtype)], dim=-1)
             weight_ih = torch.cat([weight_ih, self._freeze_column()], dim=1)
         weights: list[Tensor] = [weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
         first = tuple(part.unsqueeze(0) for part in state)
