@@ -86,17 +86,22 @@ def compare(
 
     with torch.no_grad():
         torch.testing.assert_close(ours(), packed(), atol=1e-5, rtol=1e-5)
-    return Timing(_seconds(packed, repeats), _seconds(ours, repeats))
+
+    def seconds(forward: Callable[[], Tensor]) -> float:
+        return statistics.median(timings(lambda: forward().sum().backward(), repeats))
+
+    return Timing(packed=seconds(packed), ours=seconds(ours))
 
 
-def _seconds(forward: Callable[[], Tensor], repeats: int) -> float:
-    """Median seconds of a forward and backward pass, after one that is not timed."""
+def timings(work: Callable[[], object], repeats: int) -> list[float]:
+    """Seconds that a piece of work takes, each of several times, after once that is not timed."""
+    work()
     taken = []
-    for _ in range(repeats + 1):
+    for _ in range(repeats):
         started = time.perf_counter()
-        forward().sum().backward()
+        work()
         taken.append(time.perf_counter() - started)
-    return statistics.median(taken[1:])
+    return taken
 
 
 def main() -> int:

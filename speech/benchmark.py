@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from common.benchmark import timings
 from common.command import at_least, run_command
 from common.errors import InputError
 from common.manifest import read_manifest
@@ -90,11 +90,7 @@ def compare(
 
 def operations_per_second(network: SpeechNetwork) -> float:
     """Multiplications and additions that the network's matrices take for a second of sound."""
-    products = sum(
-        parameter.numel()
-        for name, parameter in network.named_parameters()
-        if parameter.ndim > 1 and not name.endswith(("bias_ih", "bias_hh"))
-    )
+    products = sum(parameter.numel() for parameter in network.parameters() if parameter.ndim > 1)
     return 2.0 * products / network.config.step_seconds
 
 
@@ -124,15 +120,9 @@ def cold_start(recording: Path, model: str, repeats: int) -> tuple[float, float]
     return _fastest(ours, repeats), _fastest(run("-c", "import torch, torchaudio"), repeats)
 
 
-def _fastest(work: Callable[[], None], repeats: int) -> float:
-    """Seconds of the fastest of several runs, after one that is not timed."""
-    work()
-    taken = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        work()
-        taken.append(time.perf_counter() - started)
-    return min(taken)
+def _fastest(work: Callable[[], object], repeats: int) -> float:
+    """Seconds of the fastest of several runs."""
+    return min(timings(work, repeats))
 
 
 @torch.inference_mode()
