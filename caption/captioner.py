@@ -100,10 +100,10 @@ class Captioner:
         self, pictures: Sequence[Picture], options: DescribeOptions | None = None
     ) -> list[Caption]:
         """Describe photographs together; arguments and errors as in `describe`."""
-        if not pictures:
-            return []
         options = options or DescribeOptions()
         prefix = self._prefix(options.prefix)
+        if not pictures:
+            return []
         found = search(self.network.decoder, self._look(pictures), options, prefix)
         return [self._caption(prefix, hypotheses) for hypotheses in found]
 

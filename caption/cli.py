@@ -270,7 +270,11 @@ def _add_decoding_options(parser: argparse.ArgumentParser, batch_size: int) -> N
 
 def _load(arguments: argparse.Namespace) -> tuple[Captioner, DescribeOptions]:
     """The captioner and the search that somebody asks for."""
-    return _captioner(arguments), read_options(DescribeOptions, arguments)
+    captioner, options = _captioner(arguments), read_options(DescribeOptions, arguments)
+    captioner.describe_batch(
+        [], options
+    )  # a prefix that it cannot say is said once, not for every photograph
+    return captioner, options
 
 
 def _captioner(arguments: argparse.Namespace) -> Captioner:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import gradio as gr
@@ -26,7 +27,7 @@ def build_app(captioner: Captioner, options: DescribeOptions | None = None) -> g
     def describe(photograph: str | None, beam: int) -> tuple[str, list[Row]]:
         if photograph is None:
             raise gr.Error("Choose a photograph first.", print_exception=False)
-        caption = captioner.describe(photograph, DescribeOptions(int(beam), options.most_words))
+        caption = captioner.describe(photograph, dataclasses.replace(options, beam=int(beam)))
         rows = [[one.text, f"{one.confidence:.0%}"] for one in (caption, *caption.alternatives)]
         return caption.text, rows
 

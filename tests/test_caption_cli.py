@@ -285,6 +285,15 @@ def test_a_search_says_what_it_cannot_look_for_and_goes_on_past_bad_files(
     assert capsys.readouterr().out == ""
 
 
+def test_a_prefix_that_was_never_learned_is_one_line(
+    model: str, photographs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert describe(model, "photos", "--prefix", "a zebra") == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == "caption: --prefix: the captioner never learned: zebra\n"
+
+
 def test_attention_is_drawn_for_each_photograph_and_only_where_it_is_missing(
     model: str, photographs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

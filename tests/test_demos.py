@@ -15,7 +15,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from caption import Captioner
+from caption import Captioner, DescribeOptions
 from caption.network import CaptionConfig, CaptionNetwork
 from caption.text import SPECIAL
 from common.command import load_page
@@ -39,12 +39,16 @@ def speech_client() -> Iterator[Client]:
 
 
 @pytest.fixture(scope="module")
-def caption_client() -> Iterator[Client]:
+def captioner() -> Captioner:
     torch.manual_seed(0)
     words = (*SPECIAL, "a", "dog", "runs")
     sizes = dict(hidden_size=8, embedding_size=8, attention_size=8, context_size=8)
-    network = CaptionNetwork(CaptionConfig(words=words, **sizes))
-    address, close = serve(caption_page.build_app(Captioner(network, "tiny")), block=False)
+    return Captioner(CaptionNetwork(CaptionConfig(words=words, **sizes)), "tiny")
+
+
+@pytest.fixture(scope="module")
+def caption_client(captioner: Captioner) -> Iterator[Client]:
+    address, close = serve(caption_page.build_app(captioner), block=False)
     yield Client(address, verbose=False)
     close()
 
@@ -97,6 +101,16 @@ def test_a_photograph_becomes_a_caption_with_runners_up(caption_client: Client, 
     assert table["headers"] == ["caption", "confidence"]
     assert len(table["data"]) == 3
     assert table["data"][0][0] == text
+
+
+def test_the_page_searches_as_the_command_was_told_to(captioner: Captioner, tmp_path: Path) -> None:
+    path = tmp_path / "photo.png"
+    Image.new("RGB", (40, 30), "red").save(path)
+    prefix = "dog a dog"
+    address, close = serve(caption_page.build_app(captioner, DescribeOptions(prefix=prefix)), block=False)
+    text, _ = Client(address, verbose=False).predict(handle_file(path), 2, api_name="/describe")
+    close()
+    assert text.startswith(prefix)
 
 
 def test_a_bad_photograph_gives_a_sentence(caption_client: Client, tmp_path: Path) -> None:
