@@ -20,6 +20,7 @@ from torch import Tensor
 from torchaudio.functional import resample
 
 from speech.audio import load_audio
+from speech.augmentation import Augmentation, augment
 from speech.buckets import by_length
 from speech.features import FeatureConfig, LogMel
 from speech.text import encode, normalize
@@ -179,61 +180,6 @@ class SpeechBatch:
         )
 
 
-@dataclass(frozen=True)
-class Augmentation:
-    """How training features are varied; zeros leave them as they are.
-
-    Attributes:
-        frequency_masks, frequency_width: how many bands of up to how many mels are blotted out.
-        time_masks, time_width, time_share: how many stretches of up to how many frames, and up to
-            which share of the utterance each.
-        quiet_share, quiet_frames: how often and by up to how many frames the quiet at either end is
-            lengthened: training clips were cut close to the words, people's recordings are not.
-    """
-
-    frequency_masks: int = 2
-    frequency_width: int = 15
-    time_masks: int = 2
-    time_width: int = 25
-    time_share: float = 0.08
-    quiet_share: float = 0.2
-    quiet_frames: int = 80
-
-
-NO_AUGMENTATION = Augmentation(0, 0, 0, 0, 0.0, 0.0, 0)
-
-
-def augment(
-    features: NDArray[np.float32], augmentation: Augmentation, generator: np.random.Generator
-) -> NDArray[np.float32]:
-    """Vary one utterance's features (frames, mels): more quiet at the ends, and SpecAugment.
-
-    SpecAugment (Park et al. 2019, arXiv:1904.08779) is written out here because torchaudio's masks draw
-    from PyTorch's global generator, and a resumed run must draw what it would have drawn. A mask is
-    zero, which is the mean of normalised features.
-    """
-    for side in (0, 1):
-        if generator.random() < augmentation.quiet_share:
-            quiet = features[:12] if side == 0 else features[-12:]
-            wanted = int(generator.integers(augmentation.quiet_frames + 1))
-            # Forwards and backwards in turn, so that no edge is heard where a piece repeats.
-            rocking = np.concatenate([quiet, quiet[::-1]])
-            padding = rocking[np.arange(wanted) % len(rocking)]
-            features = np.concatenate([padding, features] if side == 0 else [features, padding])
-    features = features.copy()
-    frames, mels = features.shape
-    for _ in range(augmentation.frequency_masks):
-        width = int(generator.integers(augmentation.frequency_width + 1))
-        start = int(generator.integers(mels - width + 1))
-        features[:, start : start + width] = 0.0
-    widest = min(augmentation.time_width, int(frames * augmentation.time_share))
-    for _ in range(augmentation.time_masks):
-        width = int(generator.integers(widest + 1))
-        start = int(generator.integers(frames - width + 1))
-        features[start : start + width] = 0.0
-    return features
-
-
 def collate(
     features: Sequence[NDArray[np.float32]], texts: Sequence[str], phones: Sequence[Sequence[int]]
 ) -> SpeechBatch:
@@ -257,6 +203,7 @@ class TrainingSet:
 
     Args:
         caches: the same utterances, one cache a speed; each epoch draws a speed for each utterance.
+        config: how their features were made.
         phones: of each utterance; empty where they are not known.
         batch_frames: frames of a batch, padding included.
         augmentation: how features are varied.
@@ -267,6 +214,7 @@ class TrainingSet:
     def __init__(
         self,
         caches: Sequence[FeatureCache],
+        config: FeatureConfig,
         phones: Sequence[Sequence[int]],
         batch_frames: int,
         augmentation: Augmentation,
@@ -274,6 +222,7 @@ class TrainingSet:
         processes: int = 1,
     ) -> None:
         self.caches = caches
+        self.config = config
         self.phones = phones
         self.augmentation = augmentation
         self.short_first = short_first
@@ -301,10 +250,11 @@ class TrainingSet:
     def collate(self, numbers: Sequence[int], generator: np.random.Generator) -> SpeechBatch:
         """The batch of some utterances, at speeds and with masks that the generator draws."""
         speeds = generator.integers(len(self.caches), size=len(numbers))
-        features = [
-            augment(self.caches[speed].features(number).astype(np.float32), self.augmentation, generator)
+        heard = [
+            self.caches[speed].features(number).astype(np.float32)
             for speed, number in zip(speeds, numbers, strict=True)
         ]
+        features = [augment(one, self.config, self.augmentation, generator) for one in heard]
         texts = self.caches[0].texts
         return collate(
             features, [texts[number] for number in numbers], [self.phones[number] for number in numbers]

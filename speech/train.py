@@ -14,9 +14,9 @@ from torch import Tensor
 from common.errors import InputError
 from common.model_files import read_model, write_model
 from common.training import FitOptions, ResumableBatches, TrainingModule, fit
+from speech.augmentation import Augmentation
 from speech.corpora import read_corpus
 from speech.data import (
-    Augmentation,
     FeatureCache,
     SpeechBatch,
     TrainingSet,
@@ -106,6 +106,7 @@ def train(options: TrainOptions) -> None:
     phones = [phones_of(text, config.phones, pronunciations) for text in caches[0].texts]
     training_set = TrainingSet(
         caches,
+        config.features,
         phones,
         batch_frames,
         Augmentation(),

@@ -9,14 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from speech.augmentation import NO_AUGMENTATION
 from speech.buckets import by_length
 from speech.data import (
-    NO_AUGMENTATION,
-    Augmentation,
     FeatureCache,
     TrainingSet,
     Utterance,
-    augment,
     cache_features,
     change_speed,
     collate,
@@ -86,7 +84,9 @@ def test_the_first_epoch_goes_from_short_to_long_and_later_ones_do_not(
     found: list[Utterance], tmp_path: Path
 ) -> None:
     cache = cache_features(found, FeatureConfig(), tmp_path, processes=1)
-    training_set = TrainingSet([cache], [[]] * len(cache), batch_frames=100, augmentation=NO_AUGMENTATION)
+    training_set = TrainingSet(
+        [cache], FeatureConfig(), [[]] * len(cache), batch_frames=100, augmentation=NO_AUGMENTATION
+    )
     assert training_set.plan(0, np.random.default_rng(0)) == [[0], [1], [2], [3]]
     orders = [str(training_set.plan(epoch, np.random.default_rng(epoch))) for epoch in range(1, 9)]
     assert len(set(orders)) > 1
@@ -94,7 +94,9 @@ def test_the_first_epoch_goes_from_short_to_long_and_later_ones_do_not(
 
 def test_processes_side_by_side_read_batches_of_like_length(found: list[Utterance], tmp_path: Path) -> None:
     cache = cache_features(found, FeatureConfig(), tmp_path, processes=1)
-    training_set = TrainingSet([cache], [[]] * len(cache), 100, NO_AUGMENTATION, False, processes=2)
+    training_set = TrainingSet(
+        [cache], FeatureConfig(), [[]] * len(cache), 100, NO_AUGMENTATION, False, processes=2
+    )
     for epoch in range(8):
         order = training_set.plan(epoch, np.random.default_rng(epoch))
         lengths = [max(cache.lengths[batch]) for batch in order]
@@ -103,22 +105,6 @@ def test_processes_side_by_side_read_batches_of_like_length(found: list[Utteranc
             tuple(sorted(cache.lengths)[:2]),
             tuple(sorted(cache.lengths)[2:]),
         }
-
-
-def test_augmentation_is_what_its_generator_draws() -> None:
-    features = np.random.default_rng(0).normal(size=(100, 80)).astype(np.float32)
-    first = augment(features, Augmentation(), np.random.default_rng(5))
-    again = augment(features, Augmentation(), np.random.default_rng(5))
-    assert np.array_equal(first, again)
-    assert not np.array_equal(first, augment(features, Augmentation(), np.random.default_rng(6)))
-    assert np.array_equal(augment(features, NO_AUGMENTATION, np.random.default_rng(5)), features)
-
-
-@pytest.mark.parametrize("frames", [1, 2, 5, 30])
-def test_even_the_shortest_utterance_can_be_augmented(frames: int) -> None:
-    for seed in range(50):
-        features = np.ones((frames, 80), np.float32)
-        assert len(augment(features, Augmentation(), np.random.default_rng(seed))) >= frames
 
 
 def test_a_batch_is_padded_with_zeros_and_knows_its_symbols() -> None:
