@@ -23,10 +23,15 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Generic, TextIO, TypeVar
+from typing import TYPE_CHECKING, Generic, TextIO, TypeVar
 
 from common.errors import InputError
 from common.inputs import Input
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+BAR_DELAY = 1.0  # seconds before a meter is shown: what is quick needs none
 
 Loaded = TypeVar("Loaded")
 Result = TypeVar("Result")
@@ -77,6 +82,30 @@ class Summary:
         if self.failed:
             parts.append(f"{self.failed} failed")
         return ", ".join(parts)
+
+
+class Meter:
+    """What a progress bar counts in place of inputs, where they are of very unlike size: hours of sound.
+
+    Args:
+        unit: what is counted.
+    """
+
+    def __init__(self, unit: str) -> None:
+        self.unit = unit
+        self.total = 0.0
+        self.done = 0.0
+        self.show: Callable[[], object] | None = None  # `run` sets it
+
+    def expect(self, amount: float) -> None:
+        """So much more is to be done; what is not known before need not be said. May come from a thread."""
+        self.total += amount
+
+    def advance(self, amount: float) -> None:
+        """So much more is done."""
+        self.done += amount
+        if self.show is not None:
+            self.show()
 
 
 def plan_outputs(
@@ -164,6 +193,7 @@ def run(
     report: Path | None = None,
     details: Mapping[str, Callable[[Result], str]] | None = None,
     unit: str = "file",
+    meter: Meter | None = None,
 ) -> Summary:
     """Do the jobs that are left, deliver each result, and say what became of every input.
 
@@ -181,6 +211,8 @@ def run(
             the details, reason.
         details: more columns of the report, by name, from a result.
         unit: what the progress bar counts.
+        meter: counted by the progress bar instead, while `process` advances it; even for a single input, if
+            it takes longer than a second.
 
     Raises:
         InputError: if the report cannot be written.
@@ -192,7 +224,7 @@ def run(
     details = details or {}
     with ExitStack() as stack:
         table = stack.enter_context(_Report(report, tuple(details)))
-        bar = tqdm(total=len(left), unit=unit, disable=len(left) < 2 or not sys.stderr.isatty())
+        bar = _bar(len(left), unit, meter)
         stack.callback(bar.close)
 
         def fail(job: Job, error: InputError, seconds: float) -> None:
@@ -226,7 +258,8 @@ def run(
                     summary = Summary(summary.done + 1, summary.skipped, summary.failed)
                     values = [of_result(result) for of_result in details.values()]
                     table.add(outcome.job, "done", outcome.seconds, values)
-                bar.update()
+                if meter is None:
+                    bar.update()
         except KeyboardInterrupt:
             bar.close()
             rest = len(jobs) - summary.done - summary.skipped - summary.failed
@@ -277,6 +310,23 @@ def write_whole(path: Path, data: str | bytes) -> None:
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+def _bar(inputs: int, unit: str, meter: Meter | None) -> tqdm:
+    """The progress bar over the inputs or what the meter counts; it shows nothing but on a terminal."""
+    from tqdm import tqdm
+
+    if meter is None:
+        return tqdm(total=inputs, unit=unit, disable=inputs < 2 or not sys.stderr.isatty())
+    form = f"{{percentage:3.0f}}%|{{bar}}| {{n:.2f}}/{{total:.2f}} {meter.unit} [{{elapsed}}<{{remaining}}]"
+    bar = tqdm(total=1.0, bar_format=form, delay=BAR_DELAY, disable=not sys.stderr.isatty())
+
+    def show() -> None:
+        bar.total = max(meter.total, meter.done)
+        bar.update(meter.done - bar.n)
+
+    meter.show = show
+    return bar
 
 
 def _output_names(inputs: Sequence[Input]) -> list[str]:

@@ -7,10 +7,14 @@ import dataclasses
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from io import BytesIO
 from pathlib import Path
+from shutil import get_terminal_size
+from threading import Thread
 from typing import TYPE_CHECKING
 
-from common.batch import Job, Outcome, in_batches, plan_outputs, run, write_outputs
+from common.batch import Job, Meter, Outcome, plan_outputs, run, write_outputs
 from common.command import (
     add_batch_options,
     add_shared_options,
@@ -23,16 +27,15 @@ from common.command import (
     run_command,
 )
 from common.errors import InputError
-from common.inputs import collect_inputs
+from common.inputs import Input, collect_inputs
 from common.options import add_options, read_options
 from speech.language_model_options import LanguageModelOptions
 from speech.options import DecodingOptions, TrainOptions
 from speech.writers import WRITERS, as_json
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from speech.recognizer import Recognizer, Transcript
+    from speech.stream import Update
 
 # Folders are searched for these; a file that is named may be called anything.
 SUFFIXES = (
@@ -50,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit status."""
     subcommands: dict[str, Callable[[argparse.Namespace], int]] = {
         "transcribe": transcribe,
+        "listen": listen,
         "evaluate": evaluate,
         "train": train,
         "train-lm": train_lm,
@@ -70,10 +74,26 @@ def make_speech_parser() -> argparse.ArgumentParser:
     one = add_subcommand(
         subcommands,
         "transcribe",
-        "write down what is said in recordings",
+        "write down what is said in recordings; - is one on standard input",
         "speech transcribe interviews/ --format txt,json --output transcripts/",
     )
     add_batch_options(one, kind="recordings", formats=tuple(WRITERS), output=OUTPUT_HELP)
+    _add_decoding_options(one)
+
+    one = add_subcommand(
+        subcommands,
+        "listen",
+        "write down what is said while it is said",
+        "speech listen - < talk.raw",
+    )
+    one.add_argument(
+        "source",
+        nargs="?",
+        choices=["-"],
+        metavar="-",
+        help="raw sound on standard input, 16-bit little-endian mono at 16 kHz, as it comes from "
+        "`arecord -t raw -f S16_LE -r 16000`; without it, the microphone",
+    )
     _add_decoding_options(one)
 
     one = add_subcommand(
@@ -113,20 +133,32 @@ def transcribe(arguments: argparse.Namespace) -> int:
     formats = list(dict.fromkeys(arguments.formats or ["txt"]))
     if arguments.output is None and len(formats) > 1:
         raise InputError("--format", "several formats need a folder to go to: add --output FOLDER")
-    inputs = collect_inputs(arguments.inputs, SUFFIXES, "recordings", arguments.list)
+    if "-" in arguments.inputs and "-" in arguments.list:
+        raise InputError("-", "standard input is either a recording or a list, not both")
+    piped = [Input("-", "stdin")] if "-" in arguments.inputs else []
+    named = [name for name in arguments.inputs if name != "-"]
+    inputs = piped + collect_inputs(named, SUFFIXES, "recordings", arguments.list)
     if not inputs:
         raise InputError("transcribe", "nothing to do: name recordings, folders, globs or a --list")
     jobs = plan_outputs(inputs, arguments.output, formats, arguments.overwrite)
     alone = arguments.inputs == [inputs[0].path] and not arguments.list
+    printing = arguments.output is None
+    hours = Meter("h of sound")
 
     def process(left: Iterable[Job]) -> Iterator[Outcome[Transcript]]:
         recognizer, options = _load(arguments)
-        from speech.audio import load_audio
-
-        def answer(recordings: list[Tensor]) -> list[Transcript]:
-            return recognizer.transcribe_batch(recordings, options)
-
-        yield from in_batches(load_audio, answer, arguments.batch_size)(left)
+        tried = list(left)
+        if sys.stderr.isatty():
+            Thread(target=_measure, args=(hours, tried), daemon=True).start()
+        transcripts = recognizer.transcribe_all(
+            (_recording(job.input.path) for job in tried),
+            options,
+            arguments.batch_size,
+            progress=lambda seconds: hours.advance(seconds / 3600),
+        )
+        with closing(transcripts):
+            outcomes = (Outcome(tried[number], result, took) for number, result, took in transcripts)
+            yield from _in_order(tried, outcomes) if printing else outcomes
 
     def render(transcript: Transcript, path: str, format: str) -> str:
         return WRITERS[format](transcript, path)
@@ -134,13 +166,32 @@ def transcribe(arguments: argparse.Namespace) -> int:
     summary = run(
         jobs,
         process,
-        _printer(formats[0], alone) if arguments.output is None else write_outputs(render),
+        _printer(formats[0], alone) if printing else write_outputs(render),
         command="speech",
         report=arguments.report,
         details={"duration": lambda transcript: f"{transcript.duration:.3f}"},
         unit="recording",
+        meter=hours,
     )
     return summary.exit_status
+
+
+def listen(arguments: argparse.Namespace) -> int:
+    """Print what is said while it is said, until standard input ends or somebody presses Ctrl-C."""
+    recognizer, options = _load(arguments)
+    from speech.stream import microphone, piped
+
+    stream = recognizer.stream(options)
+    live = _live_printer()
+    try:
+        for chunk in piped(sys.stdin.buffer) if arguments.source else microphone():
+            for update in stream.feed(chunk):
+                live(update)
+    except KeyboardInterrupt:
+        pass  # it is how one stops talking
+    for update in stream.finish():
+        live(update)
+    return 0
 
 
 def evaluate(arguments: argparse.Namespace) -> int:
@@ -191,9 +242,59 @@ def demo(arguments: argparse.Namespace) -> int:
     return 0
 
 
+class _Piped(BytesIO):
+    """A recording that came on standard input, with the name by which messages call it."""
+
+    name = "-"
+
+
+def _recording(path: str) -> str | BytesIO:
+    """What the recogniser reads; standard input is kept, because some containers are read to and fro."""
+    if path != "-":
+        return path
+    return _Piped(sys.stdin.buffer.read())
+
+
+def _measure(hours: Meter, jobs: Iterable[Job]) -> None:
+    """Find out how much there is to do, while it is being done."""
+    from speech.segments import recording_seconds
+
+    for job in jobs:
+        hours.expect(recording_seconds(job.input.path) / 3600)
+
+
+def _in_order(jobs: Iterable[Job], outcomes: Iterable[Outcome[Transcript]]) -> Iterator[Outcome[Transcript]]:
+    """The same outcomes in the order of their jobs."""
+    early: dict[int, Outcome[Transcript]] = {}
+    left = iter(jobs)
+    job = next(left, None)
+    for outcome in outcomes:
+        early[id(outcome.job)] = outcome
+        while job is not None and id(job) in early:
+            yield early.pop(id(job))
+            job = next(left, None)
+
+
+def _live_printer() -> Callable[[Update], None]:
+    """Print final texts, one a line; rewrite the text that may still change on the terminal's last line."""
+    is_terminal = sys.stderr.isatty()
+
+    def show(text: str) -> None:
+        if is_terminal:
+            width = get_terminal_size().columns - 1
+            print(f"\r\x1b[K{text[-width:]}", end="", file=sys.stderr, flush=True)
+
+    def deliver(update: Update) -> None:
+        show("" if update.final else update.text)
+        if update.final:
+            print(update.text, flush=True)
+
+    return deliver
+
+
 def _add_decoding_options(parser: argparse.ArgumentParser) -> None:
     """What decides a transcript: the same for every subcommand that asks the recogniser."""
-    add_shared_options(parser, model="english", batch_size=8, beam=DecodingOptions().beam)
+    add_shared_options(parser, model="english", batch_size=32, beam=DecodingOptions().beam)
     parser.add_argument(
         "--grammar",
         type=Path,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.errors import InputError
 from common.manifest import read_manifest
-from speech.audio import SAMPLE_RATE, load_audio
 from speech.options import DecodingOptions
 from speech.recognizer import Recognizer
 from speech.scoring import error_rates
@@ -57,23 +57,22 @@ def evaluate(
     """
     started = time.perf_counter()
     rows = read_manifest(manifest, ["path", "text"])
-    recordings = [load_audio(row["path"]) for row in rows]
     texts = [""] * len(rows)
-    # Recordings of like length share a batch, so that little of it is padding.
-    order = sorted(range(len(rows)), key=lambda number: len(recordings[number]))
-    for start in range(0, len(order), batch_size):
-        numbers: Sequence[int] = order[start : start + batch_size]
-        transcripts = recognizer.transcribe_batch([recordings[number] for number in numbers], options)
-        for number, transcript in zip(numbers, transcripts, strict=True):
-            texts[number] = transcript.text
+    audio_seconds = 0.0
+    paths = [row["path"] for row in rows]
+    for number, result, _ in recognizer.transcribe_all(paths, options, batch_size):
+        if isinstance(result, InputError):
+            raise result
+        texts[number] = result.text
+        audio_seconds += result.duration
         if progress is not None:
-            progress(len(numbers))
+            progress(1)
     scores = error_rates([row["text"] for row in rows], texts)
     return SpeechReport(
         wer=scores.wer,
         cer=scores.cer,
         utterances=len(rows),
-        audio_seconds=sum(map(len, recordings)) / SAMPLE_RATE,
+        audio_seconds=audio_seconds,
         seconds=time.perf_counter() - started,
         model=recognizer.name,
         decoding=str(options or DecodingOptions()),

@@ -1,4 +1,4 @@
-"""The whole recogniser: a recording becomes a transcript.
+"""The whole recogniser: recordings of any length become transcripts.
 
 from speech import Recognizer
 print(Recognizer.load().transcribe("talk.mp3").text)
@@ -6,8 +6,9 @@ print(Recognizer.load().transcribe("talk.mp3").text)
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,11 +18,16 @@ from torch import Tensor
 from common.errors import InputError
 from common.model_files import find_model, read_model
 from speech.alignment import Word, forced_path, words_of_path
-from speech.audio import SAMPLE_RATE, load_audio, require_sound
-from speech.decoding import Decoder, collapse
+from speech.audio import SAMPLE_RATE, load_audio, read_audio, require_sound
+from speech.decoding import Decoder
 from speech.features import FeatureConfig, LogMel
 from speech.network import SpeechConfig, SpeechNetwork
 from speech.options import DecodingOptions
+from speech.pool import End, Heard, batches, pools, read_ahead
+from speech.segments import SpeechDetector, clean, split
+from speech.stream import Stream
+
+Source = str | Path | BinaryIO | Tensor
 
 BUNDLED = Path(__file__).parent / "models"
 
@@ -57,7 +63,8 @@ class Recognizer:
         self.name = name
         self.device = torch.device(device)
         self.log_mel = LogMel(network.config.features)
-        self._decoder: Decoder | None = None
+        self._decoders: dict[DecodingOptions, Decoder] = {}
+        self._detector: SpeechDetector | None = None
 
     @classmethod
     def load(cls, model: str | Path = "english", device: str = "cpu", threads: int = 0) -> Recognizer:
@@ -77,49 +84,112 @@ class Recognizer:
         network = network_from_model(*read_model(directory), directory)
         return cls(network, directory.name, device)
 
-    def transcribe(
-        self, source: str | Path | BinaryIO | Tensor, options: DecodingOptions | None = None
-    ) -> Transcript:
-        """Transcribe one recording.
+    def transcribe(self, source: Source, options: DecodingOptions | None = None) -> Transcript:
+        """Transcribe one recording of any length.
 
         Args:
             source: a sound or video file in any usual container, an open binary file, or samples
-                (samples,) float32 at 16 kHz mono.
+                (samples,) float32 at 16 kHz mono, of which such as are no finite numbers count as 0.
             options: how text is found; None for the defaults.
+
+        Returns:
+            What was said; an empty transcript if nobody speaks.
+
+        Raises:
+            InputError: if the file cannot be read or is 0 seconds long.
+        """
+        return self.transcribe_batch([source], options)[0]
+
+    def transcribe_batch(
+        self, sources: Sequence[Source], options: DecodingOptions | None = None
+    ) -> list[Transcript]:
+        """Transcribe recordings together: for many short ones several times faster than one by one.
+
+        Raises:
+            InputError: if a recording cannot be read or is 0 seconds long.
+        """
+        transcripts: dict[int, Transcript] = {}
+        for number, result, _ in self.transcribe_all(sources, options):
+            if isinstance(result, InputError):
+                raise result
+            transcripts[number] = result
+        return [transcripts[number] for number in range(len(sources))]
+
+    def transcribe_all(
+        self,
+        sources: Iterable[Source],
+        options: DecodingOptions | None = None,
+        batch_size: int = 32,
+        progress: Callable[[float], object] | None = None,
+    ) -> Generator[tuple[int, Transcript | InputError, float], None, None]:
+        """Transcribe any number of recordings of any length, in memory that depends on neither.
+
+        A thread reads ahead. Segments of several recordings are put in order of their length, so that those
+        of like length go through the network together and little of it is padding.
+
+        Args:
+            sources: recordings as in `transcribe`; taken one after another, as they are needed.
+            options: how text is found; None for the defaults.
+            batch_size: segments that go through the network together, at most.
+            progress: called with the seconds of sound that were done since the last call.
+
+        Yields:
+            As soon as a recording is done: its number, what was said in it or why it cannot be read, and the
+            seconds that it took.
+        """
+        options = options or DecodingOptions()
+        self.decoder(options)  # what cannot be used is said before anything is read
+        recordings: dict[int, _Recording] = {}
+        report = progress or (lambda _: None)
+
+        def finished() -> Iterator[tuple[int, Transcript | InputError, float]]:
+            for number in [number for number, one in recordings.items() if one.done]:
+                recording = recordings.pop(number)
+                report(recording.rest)
+                yield number, recording.result(), recording.seconds
+
+        for pool in pools(read_ahead(self._read(sources))):
+            for item in pool:
+                recordings.setdefault(item.number, _Recording()).take(item)
+            yield from finished()  # nothing is said in them, or they cannot be read
+            segments = [item for item in pool if isinstance(item, Heard) and item.number in recordings]
+            for batch in batches(segments, batch_size):
+                started = time.perf_counter()
+                spoken = self._words(batch, options)
+                share = (time.perf_counter() - started) / sum(one.sound_seconds for one in batch)
+                for segment, words in zip(batch, spoken, strict=True):
+                    seconds = share * segment.sound_seconds
+                    report(recordings[segment.number].add(segment, words, seconds))
+                yield from finished()
+
+    def stream(self, options: DecodingOptions | None = None) -> Stream:
+        """Transcribe sound while it is being recorded; see `speech.stream.Stream`.
+
+        Text that may still change is found greedily, whatever the options: it is sought several times a
+        second. A grammar holds for it too.
+        """
+        final = options or DecodingOptions()
+        partial = replace(final, beam=1, hotwords=())
+        self.decoder(final)
+
+        def hear(samples: Tensor, is_final: bool) -> tuple[Word, ...]:
+            segment = Heard(0, 0, 0.0, self.log_mel(samples), len(samples) / SAMPLE_RATE)
+            return self._words([segment], final if is_final else partial)[0]
+
+        return Stream(hear, self.detector())
+
+    @torch.inference_mode()
+    def loudness(self, source: Source) -> Tensor:
+        """The log-mel picture of a recording: (frames, mels) in decibels, low pitches first.
+
+        Arguments as in `transcribe`.
 
         Raises:
             InputError: if the file cannot be read or holds no sound.
         """
-        return self.transcribe_batch([source], options)[0]
-
-    @torch.inference_mode()
-    def transcribe_batch(
-        self, sources: Sequence[str | Path | BinaryIO | Tensor], options: DecodingOptions | None = None
-    ) -> list[Transcript]:
-        """Transcribe recordings together: for many short ones several times faster than one by one.
-
-        Recordings of like length belong in one batch; the shorter ones are padded.
-
-        Raises:
-            InputError: if a recording cannot be read or holds no sound.
-        """
-        recordings = [_samples(source) for source in sources]
-        if not recordings:
-            return []
-        decoder = self.decoder(options or DecodingOptions())
-        log_probs, steps = self.emissions([self.log_mel(samples) for samples in recordings])
-        return [
-            self._transcript(emissions[:length], len(samples) / SAMPLE_RATE, decoder)
-            for emissions, length, samples in zip(log_probs, steps.tolist(), recordings, strict=True)
-        ]
-
-    @torch.inference_mode()
-    def loudness(self, source: str | Path | BinaryIO | Tensor) -> Tensor:
-        """The log-mel picture of a recording: (frames, mels) in decibels, low pitches first.
-
-        Arguments and errors as in `transcribe`.
-        """
-        return self.log_mel.decibels(_samples(source))
+        samples = clean(source) if isinstance(source, Tensor) else load_audio(source)
+        require_sound(samples, _name(source))
+        return self.log_mel.decibels(samples)
 
     @torch.inference_mode()
     def emissions(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -137,32 +207,126 @@ class Recognizer:
         return log_probs.cpu(), steps.cpu()
 
     def decoder(self, options: DecodingOptions) -> Decoder:
-        """What finds the text; the last one is kept, because it can be costly to make.
+        """What finds the text; the last two are kept, because they can be costly to make.
 
         Raises:
             InputError: if an option names what cannot be used.
         """
-        if self._decoder is None or self._decoder.options != options:
-            self._decoder = Decoder(options)
-        return self._decoder
+        if options not in self._decoders:
+            self._decoders = dict([*self._decoders.items(), (options, Decoder(options))][-2:])
+        return self._decoders[options]
 
-    def _transcript(self, log_probs: Tensor, duration: float, decoder: Decoder) -> Transcript:
-        """(steps, symbols) of one recording -> its transcript."""
+    def detector(self) -> SpeechDetector:
+        """What tells speech from everything else; loaded once.
+
+        Raises:
+            InputError: if the package that carries it is missing.
+        """
+        if self._detector is None:
+            self._detector = SpeechDetector.load()
+        return self._detector
+
+    def _read(self, sources: Iterable[Source]) -> Iterator[Heard | End]:
+        """Read recordings one after another: their segments, and an end for each."""
+        detector = self.detector()
+        for number, source in enumerate(sources):
+            started, waited = time.perf_counter(), 0.0
+            samples = count = 0
+
+            def pieces(source: Source = source) -> Iterator[Tensor]:
+                nonlocal samples
+                for piece in [clean(source)] if isinstance(source, Tensor) else read_audio(source):
+                    samples += len(piece)
+                    yield piece
+
+            problem: InputError | None = None
+            try:
+                for segment in split(pieces(), detector):
+                    seconds = len(segment.samples) / SAMPLE_RATE
+                    heard = Heard(
+                        number, count, segment.start_seconds, self.log_mel(segment.samples), seconds
+                    )
+                    count += 1
+                    paused = time.perf_counter()
+                    yield heard
+                    waited += time.perf_counter() - paused
+                if samples == 0:
+                    raise InputError(_name(source), "no sound in this file (0.0 s); was it recorded?")
+            except InputError as error:
+                problem = error
+            spent = time.perf_counter() - started - waited
+            yield End(number, count, samples / SAMPLE_RATE, problem, spent)
+
+    @torch.inference_mode()
+    def _words(self, batch: Sequence[Heard], options: DecodingOptions) -> list[tuple[Word, ...]]:
+        """The words of each segment of a batch, with their times in the recording."""
+        log_probs, steps = self.emissions([one.features for one in batch])
+        spoken = []
+        for segment, emissions, length in zip(batch, log_probs, steps.tolist(), strict=True):
+            words = self._decode(emissions[:length], options)
+            start = segment.start_seconds
+            spoken.append(tuple(replace(one, start=one.start + start, end=one.end + start) for one in words))
+        return spoken
+
+    def _decode(self, log_probs: Tensor, options: DecodingOptions) -> tuple[Word, ...]:
+        """(steps, symbols) of one segment -> its words, with times from the segment's start."""
+        decoder = self.decoder(options)
         if decoder.is_greedy:
             path = log_probs.argmax(dim=-1).tolist()
         else:
             path = forced_path(log_probs, decoder(log_probs)[0].symbols)
-        words = words_of_path(path, log_probs, self.network.config.step_seconds)
+        return words_of_path(path, log_probs, self.network.config.step_seconds)
+
+
+@dataclass
+class _Recording:
+    """A recording of which something is still to be done."""
+
+    words: dict[int, tuple[Word, ...]] = field(default_factory=dict)  # of each segment
+    end: End | None = None
+    seconds: float = 0.0
+    reported: float = 0.0  # seconds of sound of which `progress` knows
+
+    def take(self, item: Heard | End) -> None:
+        """Note what was read."""
+        if isinstance(item, End):
+            self.end = item
+            self.seconds += item.seconds
+
+    def add(self, segment: Heard, words: tuple[Word, ...], seconds: float) -> float:
+        """Add what the network heard; gives the seconds of sound up to there that are news."""
+        self.words[segment.index] = words
+        self.seconds += seconds
+        # What lies before a segment is done with it: pauses count too, but nothing counts twice.
+        news = max(0.0, segment.start_seconds + segment.sound_seconds - self.reported)
+        self.reported += news
+        return news
+
+    @property
+    def done(self) -> bool:
+        """Whether it was read to its end and all its segments were heard."""
+        return self.end is not None and (self.end.problem is not None or len(self.words) == self.end.segments)
+
+    @property
+    def rest(self) -> float:
+        """Seconds of sound behind the last segment."""
+        return max(0.0, (self.end.duration if self.end else 0.0) - self.reported)
+
+    def result(self) -> Transcript | InputError:
+        """The transcript, put together from the segments."""
+        assert self.end is not None
+        if self.end.problem is not None:
+            return self.end.problem
+        words = tuple(word for index in sorted(self.words) for word in self.words[index])
         confidence = sum(word.confidence for word in words) / len(words) if words else None
-        return Transcript(collapse(path), duration, words, confidence)
+        return Transcript(" ".join(word.text for word in words), self.end.duration, words, confidence)
 
 
-def _samples(source: str | Path | BinaryIO | Tensor) -> Tensor:
-    """The sound of a source, checked: (samples,) float32 at 16 kHz mono."""
-    if not isinstance(source, Tensor):
-        return load_audio(source)
-    require_sound(source, "samples")
-    return source
+def _name(source: Source) -> str:
+    """What a message calls a source."""
+    if isinstance(source, Tensor):
+        return "samples"
+    return str(source) if isinstance(source, str | Path) else str(getattr(source, "name", "recording"))
 
 
 def network_from_model(

@@ -22,6 +22,7 @@ from common.command import load_page
 from demos import caption_page, speech_page
 from demos.shell import in_words, serve
 from speech import InputError, Recognizer, Word
+from speech.audio import load_audio
 from speech.network import SpeechConfig, SpeechNetwork
 from speech.pronunciations import PHONES
 from speech.text import SYMBOLS
@@ -55,13 +56,13 @@ def caption_client(captioner: Captioner) -> Iterator[Client]:
 
 @pytest.fixture
 def recording(tmp_path: Path) -> Path:
-    noise = np.random.default_rng(0).normal(0.0, 3000.0, 24_000).astype("<i2")
-    path = tmp_path / "noise.wav"
+    speech = load_audio(speech_page.SAMPLES / "city.opus")[:24_000]
+    path = tmp_path / "speech.wav"
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(16_000)
-        file.writeframes(noise.tobytes())
+        file.writeframes((speech.numpy() * 32767).astype("<i2").tobytes())
     return path
 
 

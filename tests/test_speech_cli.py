@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import shutil
 import subprocess
 import sys
+import time
 import wave
 from pathlib import Path
 
@@ -15,11 +18,16 @@ import torch
 
 from common.model_files import write_model
 from speech import Recognizer
+from speech.audio import load_audio
 from speech.cli import main, make_speech_parser
 from speech.language_model import load_language_model
 from speech.network import SpeechConfig, SpeechNetwork
 from speech.pronunciations import PHONES
+from speech.stream import Stream, Update
 from speech.text import SYMBOLS
+
+ROOT = Path(__file__).parents[1]
+SAMPLES = ROOT / "speech" / "samples"
 
 
 @pytest.fixture(scope="module")
@@ -37,18 +45,24 @@ def recordings(tmp_path: Path) -> Path:
     folder = tmp_path / "recordings"
     (folder / "monday").mkdir(parents=True)
     for number, name in enumerate(["a.wav", "b.wav", "monday/c.wav"]):
-        write_noise(folder / name, 0.5 + 0.3 * number, seed=number)
+        write_speech(folder / name, 0.9 + 0.4 * number, 0.5 + 0.3 * number)
     (folder / "notes.txt").write_text("no sound")
     return folder
 
 
-def write_noise(path: Path, seconds: float, seed: int = 0) -> None:
-    noise = np.random.default_rng(seed).normal(0.0, 3000.0, round(16_000 * seconds))
+def write_speech(path: Path, start: float, seconds: float) -> None:
+    """Write a stretch of somebody's sentence."""
+    sentence = load_audio(SAMPLES / "city.opus").numpy()
+    said = sentence[round(16_000 * start) : round(16_000 * (start + seconds))]
+    write_wav(path, said)
+
+
+def write_wav(path: Path, samples: np.ndarray) -> None:
     with wave.open(str(path), "wb") as file:
         file.setnchannels(1)
         file.setsampwidth(2)
         file.setframerate(16_000)
-        file.writeframes(noise.astype("<i2").tobytes())
+        file.writeframes((samples * 32767).astype("<i2").tobytes())
 
 
 def test_a_folder_becomes_transcripts_in_the_same_folders(
@@ -123,7 +137,7 @@ def test_evaluate_takes_every_decoding_option_of_transcribe() -> None:
         assert shared <= set(subcommands[name]._option_string_actions)  # type: ignore[index]
 
 
-@pytest.mark.parametrize("arguments", [[], ["transcribe"], ["evaluate"], ["train"], ["demo"]])
+@pytest.mark.parametrize("arguments", [[], ["transcribe"], ["listen"], ["evaluate"], ["train"], ["demo"]])
 def test_help_answers_without_torch_and_with_an_example(arguments: list[str]) -> None:
     program = (
         "import sys; from speech.cli import main\n"
@@ -145,6 +159,116 @@ def test_a_batch_gives_what_one_by_one_gives(recordings: Path, model: Path) -> N
         assert alone.text == transcript.text
         assert alone.duration == transcript.duration
         assert [word.start for word in alone.words] == [word.start for word in transcript.words]
+
+
+def test_a_recording_on_standard_input_is_one_like_any_other(
+    recordings: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["transcribe", str(recordings / "a.wav"), "--model", str(model)]) == 0
+    expected = capsys.readouterr().out
+    command = [sys.executable, "-m", "speech.cli", "transcribe", "--model", str(model), "-"]
+    data = (recordings / "a.wav").read_bytes()
+    told = subprocess.run(command, input=data, capture_output=True, cwd=ROOT)
+    assert (told.stdout.decode(), told.stderr, told.returncode) == (expected, b"", 0)
+    output = tmp_path / "out"
+    arguments = ["b.wav", "--output", str(output), "--format", "txt,json"]
+    subprocess.run(
+        [*command, *arguments],
+        input=data,
+        cwd=recordings,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        check=True,
+    )
+    assert sorted(path.name for path in output.iterdir()) == ["b.json", "b.txt", "stdin.json", "stdin.txt"]
+    bad = subprocess.run(command, input=b"no sound", capture_output=True, cwd=ROOT)
+    assert bad.returncode == 1
+    assert bad.stderr.startswith(b"speech: -: is not a sound file")
+    assert main(["transcribe", "-", "--list", "-"]) == 1
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_what_is_printed_stands_in_the_order_of_the_recordings(
+    recordings: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["monday/c.wav", "a.wav", "b.wav", "bad.wav"]  # the shortest would be done first
+    (recordings / "bad.wav").write_text("no sound")
+    main(["transcribe", *(str(recordings / name) for name in names), "--model", str(model)])
+    printed = [line.split("\t")[0] for line in capsys.readouterr().out.splitlines()]
+    assert printed == [str(recordings / name) for name in names[:3]]
+
+
+def test_a_recording_in_which_nobody_speaks_is_an_empty_text_and_no_error(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_wav(tmp_path / "silent.wav", np.zeros(16_000))
+    write_wav(tmp_path / "noise.wav", np.random.default_rng(0).normal(0.0, 0.1, 16_000))
+    arguments = ["transcribe", str(tmp_path), "--format", "json", "--output", str(tmp_path / "out")]
+    assert main([*arguments, "--model", str(model)]) == 0
+    assert capsys.readouterr().err == ""
+    for name in ("silent", "noise"):
+        told = json.loads((tmp_path / "out" / f"{name}.json").read_text())
+        assert (told["text"], told["words"], told["confidence"], told["duration"]) == ("", [], None, 1.0)
+
+
+def test_a_kill_leaves_whole_transcripts_and_the_next_run_does_the_rest(model: Path, tmp_path: Path) -> None:
+    folder, output = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    for number in range(60):
+        shutil.copy(SAMPLES / "city.opus", folder / f"{number}.opus")
+    arguments = [str(folder), "--output", str(output), "--format", "json", "--model", str(model)]
+    command = [sys.executable, "-m", "speech.cli", "transcribe", *arguments, "--batch-size", "1"]
+    running = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+    while running.poll() is None and len(list(output.glob("*.json"))) < 3:
+        time.sleep(0.01)
+    running.kill()
+    running.wait()
+    written = list(output.glob("*.json"))
+    assert len(written) >= 3
+    for path in written:
+        assert json.loads(path.read_text())["words"]
+    assert main(["transcribe", *arguments]) == 0
+    assert len(list(output.glob("*.json"))) == 60
+    assert not list(output.glob(".*"))
+
+
+def test_the_progress_bar_counts_hours_of_sound(
+    recordings: Path,
+    model: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("common.batch.BAR_DELAY", 0.0)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    arguments = ["transcribe", str(recordings), "--output", str(tmp_path / "out"), "--model", str(model)]
+    assert main(arguments) == 0
+    assert "h of sound" in capsys.readouterr().err
+
+
+def test_listening_to_standard_input_prints_final_text(model: Path, tmp_path: Path) -> None:
+    said = torch.cat([load_audio(SAMPLES / f"{name}.opus") for name in ("tags", "service", "city")])
+    raw = (said * 32767).short().numpy().astype("<i2").tobytes()
+    command = [sys.executable, "-m", "speech.cli", "listen", "-", "--model", str(model)]
+    told = subprocess.run(command, input=raw, capture_output=True, cwd=ROOT)
+    assert (told.returncode, told.stderr) == (0, b"")
+    recognizer = Recognizer.load(model)
+    expected = [update.text for update in listen(recognizer.stream(), said) if update.final]
+    assert told.stdout.decode().splitlines() == expected
+    assert expected
+
+
+def listen(stream: Stream, samples: torch.Tensor) -> list[Update]:
+    rounded = (samples * 32767).short() / 32768
+    return stream.feed(rounded) + stream.finish()
+
+
+def test_listening_without_a_microphone_is_one_line(
+    model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    assert main(["listen", "--model", str(model)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "pip install sounddevice" in line
 
 
 def test_no_such_model_is_one_line(recordings: Path, capsys: pytest.CaptureFixture[str]) -> None:

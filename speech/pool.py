@@ -1,0 +1,100 @@
+"""Segments of many recordings, made ready for the network.
+
+Comes in: what is read, one recording after another. Goes out: pools of a few minutes, and batches of segments
+of like length in them. A thread reads ahead.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from torch import Tensor
+
+from common.errors import InputError
+from speech.buckets import by_length
+
+Item = TypeVar("Item")
+
+POOL_SECONDS = 240.0  # sound that is sorted by length before it goes through the network
+BATCH_FRAMES = 12_000  # that go through the network together, padding included: 120 s of sound
+POOL_ITEMS = 512  # segments and recordings in a pool, at most: many may hold no speech
+READ_AHEAD = 32  # segments that wait for the network, at most
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A segment on its way to the network: the recording's number, its own, and its features."""
+
+    number: int
+    index: int
+    start_seconds: float
+    features: Tensor  # (frames, mels)
+    sound_seconds: float
+
+
+@dataclass(frozen=True)
+class End:
+    """A recording was read: how many segments it has, how long it is, and why it cannot be used."""
+
+    number: int
+    segments: int
+    duration: float
+    problem: InputError | None
+    seconds: float
+
+
+def pools(items: Iterable[Heard | End]) -> Iterator[list[Heard | End]]:
+    """Gather what was read, a few minutes of speech at a time."""
+    pool: list[Heard | End] = []
+    seconds = 0.0
+    for item in items:
+        pool.append(item)
+        seconds += item.sound_seconds if isinstance(item, Heard) else 0.0
+        if seconds >= POOL_SECONDS or len(pool) >= POOL_ITEMS:
+            yield pool
+            pool, seconds = [], 0.0
+    if pool:
+        yield pool
+
+
+def batches(segments: Sequence[Heard], batch_size: int) -> Iterator[Sequence[Heard]]:
+    """Segments of like length together, as many as fit into `BATCH_FRAMES` and `batch_size`."""
+    for numbers in by_length([len(one.features) for one in segments], BATCH_FRAMES):
+        for start in range(0, len(numbers), batch_size):
+            yield [segments[number] for number in numbers[start : start + batch_size]]
+
+
+def read_ahead(items: Iterator[Item], most: int = READ_AHEAD) -> Iterator[Item]:
+    """The same items, made by a thread while what takes them works; at most so many wait."""
+    waiting: queue.Queue[Item | BaseException | None] = queue.Queue(most)
+    stopped = threading.Event()
+
+    def put(item: Item | BaseException | None) -> None:
+        while not stopped.is_set():
+            try:
+                return waiting.put(item, timeout=0.2)
+            except queue.Full:
+                continue
+
+    def work() -> None:
+        try:
+            for item in items:
+                put(item)
+                if stopped.is_set():
+                    return
+            put(None)
+        except BaseException as error:  # it belongs to whoever waits for the items
+            put(error)
+
+    threading.Thread(target=work, name="read ahead", daemon=True).start()
+    try:
+        while (item := waiting.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stopped.set()

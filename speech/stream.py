@@ -1,0 +1,205 @@
+"""Sound becomes text while it is being recorded.
+
+stream = Recognizer.load().stream()
+for chunk in microphone:
+    for update in stream.feed(chunk):
+        print(update.text, "" if update.final else "...")
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from importlib import import_module
+from typing import BinaryIO
+
+import av
+import numpy as np
+import torch
+from torch import Tensor
+
+from common.errors import InputError
+from speech.alignment import Word
+from speech.audio import LOWEST_RATE, SAMPLE_RATE
+from speech.segments import Detector, Segment, SplitOptions, Splitter, clean
+
+# The unfinished segment is read again when it has grown by the larger of the two: some seconds, a share of
+# its length. The share bounds the cost of long speech without pauses: its sound is read 20 times at most.
+UPDATE_SECONDS = 0.4
+UPDATE_SHARE = 0.05
+
+
+@dataclass(frozen=True)
+class Update:
+    """What was heard since the last final text.
+
+    Attributes:
+        text: the words; of a text that is not final, it may be empty, where what was heard was none.
+        final: nothing of it changes any more, and the next update is about what follows.
+        words: each word with its time since the stream began and its confidence.
+    """
+
+    text: str
+    final: bool
+    words: tuple[Word, ...]
+
+
+class Stream:
+    """One live recording; `Recognizer.stream` makes it.
+
+    The network reads in both directions, so a word is sure only when what follows it was heard. Therefore the
+    unfinished segment is read anew, from its start, every 0.4 s (every second, when somebody speaks for 20 s
+    without a pause), and its text is given as not final. Nothing of the backward direction outlives a
+    reading. A segment ends, and its text is final, 0.64 s after the last word, or after 20 s in its longest
+    pause: the cuts are those of a file, and so is the text.
+
+    Latency, measured on dev-an4 with one thread: half of the words stand there, as they stay, 0.3 s after
+    they were said, nine in ten after 0.8 s; the others were first heard as something else. The last word of
+    a segment is final 0.64 s after it. A reading takes 5 to 10 ms for each second of the segment.
+
+    Args:
+        hear: (samples,) of a segment and whether its text is final -> its words, with times from its start.
+        detector: what says where speech is.
+        options: where to cut.
+    """
+
+    def __init__(
+        self,
+        hear: Callable[[Tensor, bool], tuple[Word, ...]],
+        detector: Detector,
+        options: SplitOptions | None = None,
+    ) -> None:
+        self._hear = hear
+        self._splitter = Splitter(detector, options)
+        self._resampler: av.AudioResampler | None = None
+        self._sample_rate = SAMPLE_RATE
+        self._read = 0  # samples of the unfinished segment that were read last
+        self._shown = ""  # the text that is not final
+
+    def feed(self, chunk: Tensor, sample_rate: int = SAMPLE_RATE) -> list[Update]:
+        """Take the next samples.
+
+        Args:
+            chunk: (samples,) float32 mono, as many as there are; such as are no finite numbers count as 0.
+            sample_rate: of the chunk; another than 16 kHz is resampled.
+
+        Returns:
+            What is new, in order: final texts, and perhaps one that is not.
+
+        Raises:
+            ValueError: if the chunk is not one-dimensional or the rate is below 1 kHz.
+        """
+        if chunk.dim() != 1:
+            raise ValueError(f"a chunk has one dimension, not {chunk.dim()}")
+        if sample_rate < LOWEST_RATE:
+            raise ValueError(f"a sample rate of {sample_rate} Hz is no sound")
+        updates = self._final(self._splitter.feed(self._resampled(clean(chunk), sample_rate)))
+        segment = self._splitter.open
+        if segment is not None:
+            updates += self._partial(segment)
+        return updates
+
+    def finish(self) -> list[Update]:
+        """The final texts of what is left when the recording has ended; nothing can be fed any more."""
+        segments = self._splitter.feed(self._drained()) + self._splitter.finish()
+        return self._final(segments)
+
+    def _final(self, segments: list[Segment]) -> list[Update]:
+        """What is said in whole segments."""
+        updates = []
+        for segment in segments:
+            self._read = 0
+            update = self._heard(segment, True)
+            if update.text:
+                self._shown = ""
+                updates.append(update)
+        if self._shown and self._splitter.open is None:  # what looked like words was none
+            self._read, self._shown = 0, ""
+            updates.append(Update("", False, ()))
+        return updates
+
+    def _partial(self, segment: Segment) -> list[Update]:
+        """What is said so far in the unfinished segment, if there is something new."""
+        length = len(segment.samples)
+        if length - self._read < max(UPDATE_SECONDS * SAMPLE_RATE, UPDATE_SHARE * length):
+            return []
+        self._read = length
+        update = self._heard(segment, False)
+        if update.text == self._shown:
+            return []
+        self._shown = update.text
+        return [update]
+
+    def _heard(self, segment: Segment, final: bool) -> Update:
+        """What is said in a segment."""
+        start = segment.start_seconds
+        words = self._hear(segment.samples, final)
+        moved = tuple(replace(word, start=word.start + start, end=word.end + start) for word in words)
+        return Update(" ".join(word.text for word in words), final, moved)
+
+    def _resampled(self, chunk: Tensor, sample_rate: int) -> Tensor:
+        """The chunk at 16 kHz; the resampler keeps what it needs for the next one."""
+        drained = self._drained() if sample_rate != self._sample_rate else torch.zeros(0)
+        self._sample_rate = sample_rate
+        if sample_rate == SAMPLE_RATE or not len(chunk):
+            return torch.cat([drained, chunk])
+        if self._resampler is None:
+            self._resampler = av.AudioResampler(format="fltp", layout="mono", rate=SAMPLE_RATE)
+        frame = av.AudioFrame.from_ndarray(chunk.numpy()[None], format="fltp", layout="mono")
+        frame.sample_rate = sample_rate
+        out = [torch.from_numpy(one.to_ndarray()[0].copy()) for one in self._resampler.resample(frame)]
+        return torch.cat([drained, *out])
+
+    def _drained(self) -> Tensor:
+        """What the resampler still holds."""
+        if self._resampler is None:
+            return torch.zeros(0)
+        frames = self._resampler.resample(None)
+        self._resampler = None
+        return torch.cat([torch.zeros(0), *(torch.from_numpy(one.to_ndarray()[0].copy()) for one in frames)])
+
+
+def piped(file: BinaryIO) -> Iterator[Tensor]:
+    """What comes through a pipe, as it comes: 16-bit little-endian mono samples -> (samples,) float32."""
+    read = getattr(file, "read1", file.read)  # it gives what is there, and waits only where nothing is
+    odd = b""
+    while data := read(1 << 16):
+        data = odd + data
+        whole = len(data) // 2 * 2
+        odd = data[whole:]
+        yield _samples(data[:whole])
+
+
+def microphone() -> Iterator[Tensor]:
+    """What the microphone hears, until it is interrupted: (samples,) float32 at 16 kHz.
+
+    Raises:
+        InputError: if the package `sounddevice` or a microphone is missing.
+    """
+    pipe = "or pipe sound in: arecord -t raw -f S16_LE -r 16000 | speech listen -"
+    try:
+        sounddevice = import_module("sounddevice")
+    except ImportError as error:
+        reason = f"needs the package sounddevice: pip install sounddevice; {pipe}"
+        raise InputError("microphone", reason) from error
+    except OSError as error:  # the package is there, and the library that it wraps is not
+        raise InputError("microphone", f"cannot be used ({error}); {pipe}") from error
+    heard: queue.Queue[bytes] = queue.Queue()
+
+    def take(data: bytes, *_: object) -> None:
+        heard.put(bytes(data))
+
+    try:
+        with sounddevice.RawInputStream(
+            samplerate=SAMPLE_RATE, channels=1, dtype="int16", blocksize=SAMPLE_RATE // 10, callback=take
+        ):
+            while True:
+                yield _samples(heard.get())
+    except sounddevice.PortAudioError as error:
+        raise InputError("microphone", f"cannot be used ({error}); {pipe}") from error
+
+
+def _samples(data: bytes) -> Tensor:
+    """16-bit little-endian samples as (samples,) float32, -1 to 1."""
+    return torch.from_numpy(np.frombuffer(data, "<i2").astype(np.float32) / 32768)
