@@ -162,8 +162,14 @@ class RecurrentStack(nn.Module):
         """
         if self.config.bidirectional:
             raise ValueError("a bidirectional stack reads whole sequences; it has no single step")
-        output, state = self.forward(x.unsqueeze(1), state=state)
-        return output.squeeze(1), state
+        finals: list[State] = []
+        for index, directions in enumerate(self.layers):
+            if index > 0:
+                x = self.dropout(self.norms[index - 1](x))
+            direction = cast(_Direction, cast(nn.ModuleList, directions)[0])
+            finals.append(direction.step(x, tuple(part[index] for part in state)))
+            x = finals[-1][0]
+        return x, tuple(torch.stack(parts) for parts in zip(*finals, strict=True))
 
     @staticmethod
     def reorder(state: State, indices: Tensor) -> State:
@@ -230,6 +236,19 @@ class _Direction(nn.Module):
             last = padding.last.view(-1, 1, 1).expand(-1, 1, outputs.shape[-1])
             after = (outputs.gather(1, last).squeeze(1), *after[1:])
         return outputs, after
+
+    def step(self, x: Tensor, state: State) -> State:
+        """x (batch, input), state of (batch, hidden) -> the state after it, whose first part is the output.
+
+        PyTorch's loops prepare the weights anew at every call, which for a single step takes several times
+        as long as the step.
+        """
+        weights: list[Tensor] = [self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
+        if self.cell == "lstm":
+            after: State = torch.lstm_cell(x, state, *weights)
+            return after
+        step = {"gru": torch.gru_cell, "rnn_tanh": torch.rnn_tanh_cell, "rnn_relu": torch.rnn_relu_cell}
+        return (step[self.cell](x, state[0], *weights),)
 
     def _freeze_column(self) -> Tensor:
         """(4 * hidden, 1): shuts the input gate, opens the forget gate, leaves the other two alone."""

@@ -139,8 +139,8 @@ class LanguageModel:
         Returns:
             The new state, and the log-probabilities (histories, vocabulary) of each next word, float32.
         """
-        vectors, state = self.network.predict(words.unsqueeze(1), state)
-        return state, self._logits(vectors.squeeze(1)).float().log_softmax(dim=-1)
+        vectors, state = self.network.aligned.step(self.network.embedding(words), state)
+        return state, self._logits(vectors).float().log_softmax(dim=-1)
 
     reorder: Callable[[State, Tensor], State] = staticmethod(RecurrentStack.reorder)
 
