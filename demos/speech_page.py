@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from demos.shell import in_words, page, sentence, serve
-from speech import InputError, Recognizer, Word
+from speech import DecodingOptions, InputError, Recognizer, Word
 
 SAMPLES = Path(__file__).parents[1] / "speech" / "samples"
 
@@ -29,14 +29,14 @@ _LEGEND = "The stronger a word is coloured, the less sure it is; below 50% it is
 Picture = NDArray[np.uint8]
 
 
-def build_app(recognizer: Recognizer) -> gr.Blocks:
-    """The page for a recogniser; `demos.shell.serve` shows it."""
+def build_app(recognizer: Recognizer, options: DecodingOptions | None = None) -> gr.Blocks:
+    """The page for a recogniser, which finds text as the options say; `demos.shell.serve` shows it."""
 
     def transcribe(recording: str | None) -> tuple[Picture, str, str, str]:
         if recording is None:
             raise gr.Error("Choose a recording or make one first.", print_exception=False)
         loudness = recognizer.loudness(recording)
-        transcript = recognizer.transcribe(recording)
+        transcript = recognizer.transcribe(recording, options)
         heard = transcript.text or "(no words were heard)"
         about = f"{transcript.duration:.1f} seconds of sound"
         return paint(loudness.numpy()), heard, shade(transcript.words), about
@@ -99,9 +99,9 @@ def shade(words: Sequence[Word]) -> str:
     return f'<p>{_LEGEND}</p><p class="words">{shaded}</p>'
 
 
-def open_page(recognizer: Recognizer, port: int | None) -> None:
+def open_page(recognizer: Recognizer, options: DecodingOptions, port: int | None) -> None:
     """Serve the page and show it in the browser, until Ctrl-C."""
-    serve(build_app(recognizer), port, open_browser=True)
+    serve(build_app(recognizer, options), port, open_browser=True)
 
 
 def _reason(error: Exception) -> str:

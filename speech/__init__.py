@@ -6,24 +6,45 @@ print(Recognizer.load().transcribe("talk.mp3").text)
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from common.errors import InputError
     from speech.alignment import Word
+    from speech.language_model import LanguageModel
     from speech.options import DecodingOptions
     from speech.recognizer import Recognizer, Transcript
+    from speech.stream import Stream, Update
 
-__all__ = ["DecodingOptions", "InputError", "Recognizer", "Transcript", "Word"]
+_ROOMS = {
+    "DecodingOptions": "speech.options",
+    "InputError": "common.errors",
+    "LanguageModel": "speech.language_model",
+    "Recognizer": "speech.recognizer",
+    "Stream": "speech.stream",
+    "Transcript": "speech.recognizer",
+    "Update": "speech.stream",
+    "Word": "speech.alignment",
+}
+
+__all__ = [
+    "DecodingOptions",
+    "InputError",
+    "LanguageModel",
+    "Recognizer",
+    "Stream",
+    "Transcript",
+    "Update",
+    "Word",
+]
 
 
 def __getattr__(name: str) -> object:
     """Import the public names when they are first asked for: `import speech` alone costs nothing."""
-    if name in __all__:
+    if name in _ROOMS:
         from common.command import check_builds
 
         check_builds("torchaudio")
-        from speech import recognizer
-
-        return getattr(recognizer, name)
+        return getattr(import_module(_ROOMS[name]), name)
     raise AttributeError(f"module 'speech' has no attribute {name!r}")

@@ -28,7 +28,7 @@ from common.command import (
 )
 from common.errors import InputError
 from common.inputs import Input, collect_inputs
-from common.options import add_options, read_options
+from common.options import add_options, field_docs, read_options
 from speech.language_model_options import LanguageModelOptions
 from speech.options import DecodingOptions, TrainOptions
 from speech.writers import WRITERS, as_json
@@ -124,7 +124,7 @@ def make_speech_parser() -> argparse.ArgumentParser:
 
     one = add_subcommand(subcommands, "demo", "open the page on this machine", "speech demo --port 7860")
     one.add_argument("--port", type=at_least(1), metavar="N", help="of the page (the first that is free)")
-    add_shared_options(one, model="english", batch_size=8)
+    _add_decoding_options(one)
     return parser
 
 
@@ -238,7 +238,8 @@ def train_lm(arguments: argparse.Namespace) -> int:
 
 def demo(arguments: argparse.Namespace) -> int:
     """Open the demo page on loopback until it is interrupted."""
-    load_page("speech")(_recognizer(arguments), arguments.port)
+    recognizer, options = _load(arguments)
+    load_page("speech")(recognizer, options, arguments.port)
     return 0
 
 
@@ -294,19 +295,60 @@ def _live_printer() -> Callable[[Update], None]:
 
 def _add_decoding_options(parser: argparse.ArgumentParser) -> None:
     """What decides a transcript: the same for every subcommand that asks the recogniser."""
-    add_shared_options(parser, model="english", batch_size=32, beam=DecodingOptions().beam)
-    parser.add_argument(
+    defaults, explained = DecodingOptions(), field_docs(DecodingOptions)
+    add_shared_options(parser, model="english", batch_size=32, beam=defaults.beam)
+    group = parser.add_argument_group("words")
+    group.add_argument(
+        "--hotword",
+        action="append",
+        dest="hotwords",
+        default=[],
+        metavar="NAME",
+        help="a word or phrase that is likely to be said; may be given several times",
+    )
+    group.add_argument(
         "--grammar",
         type=Path,
         metavar="FILE",
         help="phrases, one a line, of which one is said in each recording; nothing else can come out",
     )
+    group.add_argument(
+        "--language-model",
+        type=Path,
+        metavar="DIR",
+        help="in place of the model's own; speech train-lm makes one",
+    )
+    for name in ("words", "open_vocabulary"):
+        default = getattr(defaults, name)
+        group.add_argument(
+            f"--{name.replace('_', '-')}",
+            action=argparse.BooleanOptionalAction,
+            default=default,
+            help=f"{explained[name]} ({'yes' if default else 'no'})",
+        )
+    for name in ("hotword_boost", "lm_weight", "word_bonus"):
+        group.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=float,
+            default=getattr(defaults, name),
+            metavar="X",
+            help=f"{explained[name]} (%(default)s)",
+        )
 
 
 def _load(arguments: argparse.Namespace) -> tuple[Recognizer, DecodingOptions]:
     """The recogniser and the search that somebody asks for."""
     recognizer = _recognizer(arguments)
-    options = DecodingOptions(beam=arguments.beam, grammar=arguments.grammar)
+    options = DecodingOptions(
+        beam=arguments.beam,
+        words=arguments.words,
+        lm_weight=arguments.lm_weight,
+        word_bonus=arguments.word_bonus,
+        open_vocabulary=arguments.open_vocabulary,
+        hotwords=tuple(arguments.hotwords),
+        hotword_boost=arguments.hotword_boost,
+        grammar=arguments.grammar,
+    )
     recognizer.decoder(options)  # what cannot be used is said once, not for every recording
     return recognizer, options
 
@@ -316,7 +358,8 @@ def _recognizer(arguments: argparse.Namespace) -> Recognizer:
     check_builds("torchaudio")
     from speech.recognizer import Recognizer
 
-    return Recognizer.load(arguments.model, resolve_device(arguments.device), arguments.threads)
+    device, language_model = resolve_device(arguments.device), arguments.language_model
+    return Recognizer.load(arguments.model, device, arguments.threads, language_model)
 
 
 def _printer(format: str, alone: bool) -> Callable[[Job, Transcript], None]:

@@ -48,7 +48,7 @@ class Decoder:
         if options.hotwords and lexicon is None:
             raise InputError("--hotword", "needs a model with a lexicon, which this one does not have")
         self.words: WordSearch | None = None
-        if self.phrases is None and lexicon is not None and options.words and options.beam > 1:
+        if lexicon is not None and options.searches_words:
             self.words = WordSearch(options, lexicon, language_model)
 
     @property

@@ -29,7 +29,7 @@ class DecodingOptions:
         grammar: file of phrases, one a line, of which one is said; nothing else can come out.
     """
 
-    beam: int = 1
+    beam: int = 16
     beam_margin: float = 12.0
     least: float = 1e-3
     words: bool = True
@@ -46,8 +46,13 @@ class DecodingOptions:
             raise ValueError("beam must be at least 1")
         if self.hotwords and self.grammar is not None:
             raise InputError("--hotword", "does not go with --grammar, which says already what can be said")
-        if self.hotwords and (self.beam == 1 or not self.words):
+        if self.hotwords and not self.searches_words:
             raise InputError("--hotword", "needs a search over words: a --beam of 2 or more, and --words")
+
+    @property
+    def searches_words(self) -> bool:
+        """Whether the text is searched for among known words, if the model knows any."""
+        return self.words and self.beam > 1 and self.grammar is None
 
     def __str__(self) -> str:
         if self.grammar is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -21,6 +22,8 @@ from speech.alignment import Word, forced_path, words_of_path
 from speech.audio import SAMPLE_RATE, load_audio, read_audio, require_sound
 from speech.decoding import Decoder
 from speech.features import FeatureConfig, LogMel
+from speech.language_model import SPECIAL, LanguageModel, load_language_model
+from speech.lexicon import Lexicon
 from speech.network import SpeechConfig, SpeechNetwork
 from speech.options import DecodingOptions
 from speech.pool import End, Heard, batches, pools, read_ahead
@@ -30,6 +33,7 @@ from speech.stream import Stream
 Source = str | Path | BinaryIO | Tensor
 
 BUNDLED = Path(__file__).parent / "models"
+LANGUAGE = "language"  # the language model's folder in a model directory
 
 
 @dataclass(frozen=True)
@@ -56,24 +60,41 @@ class Recognizer:
         network: the acoustic model.
         name: the model's name, as it is reported.
         device: where it runs.
+        language_model: directory of the model that knows its words and which follows which; None if any
+            letters may be written. It is read when it is first needed.
     """
 
-    def __init__(self, network: SpeechNetwork, name: str, device: str | torch.device = "cpu") -> None:
+    def __init__(
+        self,
+        network: SpeechNetwork,
+        name: str,
+        device: str | torch.device = "cpu",
+        language_model: Path | None = None,
+    ) -> None:
         self.network = network.to(device).eval()
         self.name = name
         self.device = torch.device(device)
         self.log_mel = LogMel(network.config.features)
+        self._language_directory = language_model
         self._decoders: dict[DecodingOptions, Decoder] = {}
         self._detector: SpeechDetector | None = None
 
     @classmethod
-    def load(cls, model: str | Path = "english", device: str = "cpu", threads: int = 0) -> Recognizer:
+    def load(
+        cls,
+        model: str | Path = "english",
+        device: str = "cpu",
+        threads: int = 0,
+        language_model: str | Path | None = None,
+    ) -> Recognizer:
         """Load a bundled model by its name, or any model directory.
 
         Args:
             model: "english", or the path of a model directory.
             device: where PyTorch runs it: "cpu", "cuda", "mps".
             threads: PyTorch's threads, for the whole process; 0 leaves its own choice.
+            language_model: directory of a language model, as `speech train-lm` writes it; None for the one
+                that lies in the model directory, if one does.
 
         Raises:
             InputError: if there is no such model or it cannot be read.
@@ -82,7 +103,9 @@ class Recognizer:
             torch.set_num_threads(threads)
         directory = find_model(model, BUNDLED)
         network = network_from_model(*read_model(directory), directory)
-        return cls(network, directory.name, device)
+        own = directory / LANGUAGE
+        language = own if language_model is None and own.is_dir() else language_model
+        return cls(network, directory.name, device, None if language is None else Path(language))
 
     def transcribe(self, source: Source, options: DecodingOptions | None = None) -> Transcript:
         """Transcribe one recording of any length.
@@ -213,8 +236,20 @@ class Recognizer:
             InputError: if an option names what cannot be used.
         """
         if options not in self._decoders:
-            self._decoders = dict([*self._decoders.items(), (options, Decoder(options))][-2:])
+            model = self.language_model if options.searches_words else None
+            lexicon = None if model is None else Lexicon.ranked(model.vocabulary[len(SPECIAL) :])
+            decoder = Decoder(options, lexicon, model)
+            self._decoders = dict([*self._decoders.items(), (options, decoder)][-2:])
         return self._decoders[options]
+
+    @cached_property
+    def language_model(self) -> LanguageModel | None:
+        """What knows which word comes next; None if the model has none.
+
+        Raises:
+            InputError: if it cannot be read.
+        """
+        return None if self._language_directory is None else load_language_model(self._language_directory)
 
     def detector(self) -> SpeechDetector:
         """What tells speech from everything else; loaded once.

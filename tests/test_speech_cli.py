@@ -20,7 +20,13 @@ from common.model_files import write_model
 from speech import Recognizer
 from speech.audio import load_audio
 from speech.cli import main, make_speech_parser
-from speech.language_model import load_language_model
+from speech.language_model import (
+    SPECIAL,
+    LanguageModelConfig,
+    LanguageNetwork,
+    load_language_model,
+    write_language_model,
+)
 from speech.network import SpeechConfig, SpeechNetwork
 from speech.pronunciations import PHONES
 from speech.stream import Stream, Update
@@ -132,7 +138,9 @@ def test_evaluate_prints_one_json_object(
 
 def test_evaluate_takes_every_decoding_option_of_transcribe() -> None:
     subcommands = make_speech_parser()._subparsers._group_actions[0].choices  # type: ignore[union-attr]
-    shared = {"--model", "--device", "--threads", "--batch-size", "--beam", "--grammar"}
+    shared = {"--model", "--device", "--threads", "--batch-size", "--beam", "--grammar", "--hotword"}
+    shared |= {"--hotword-boost", "--language-model", "--lm-weight", "--word-bonus", "--words"}
+    shared |= {"--open-vocabulary"}
     for name in ("transcribe", "evaluate"):
         assert shared <= set(subcommands[name]._option_string_actions)  # type: ignore[index]
 
@@ -287,6 +295,55 @@ def test_with_a_grammar_every_recording_says_one_of_its_phrases(
     assert said <= {"lights on", "lights off"}
     assert main([*arguments, str(tmp_path / "none.txt")]) == 1
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.fixture(scope="module")
+def model_with_words(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model, with a language model that knows three words."""
+    directory = tmp_path_factory.mktemp("models") / "words"
+    shutil.copytree(model, directory)
+    torch.manual_seed(0)
+    config = LanguageModelConfig((*SPECIAL, "dog", "cat", "hippo"), embedding_size=8, hidden_size=8)
+    write_language_model(directory / "language", LanguageNetwork(config), "# Three words\n")
+    return directory
+
+
+def transcribed(capsys: pytest.CaptureFixture[str], *arguments: object) -> list[str]:
+    """The words of each recording."""
+    assert main(["transcribe", *map(str, arguments)]) == 0
+    return [line.partition("\t")[2] for line in capsys.readouterr().out.splitlines()]
+
+
+def test_a_model_with_a_language_model_writes_its_words(
+    recordings: Path, model: Path, model_with_words: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    closed = (recordings, "--no-open-vocabulary", "--word-bonus", "20", "--model")
+    words = " ".join(transcribed(capsys, *closed, model_with_words)).split()
+    assert words
+    assert set(words) <= {"dog", "cat", "hippo"}
+    language = model_with_words / "language"
+    assert " ".join(transcribed(capsys, *closed, model, "--language-model", language)).split() == words
+    letters = transcribed(capsys, recordings, "--model", model_with_words, "--no-words")
+    assert letters == transcribed(capsys, recordings, "--model", model)
+
+
+def test_hotwords_are_heard_where_they_are_likely(
+    recordings: Path, model: Path, model_with_words: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    boosted = ("--hotword", "Zoe", "--hotword", "my yak", "--hotword-boost", "40", "--no-open-vocabulary")
+    heard = " ".join(transcribed(capsys, recordings, *boosted, "--model", model_with_words))
+    assert set(heard.split()) & {"zoe", "my", "yak"}
+    assert main(["transcribe", str(recordings), "--hotword", "Zoe", "--model", str(model)]) == 1
+    assert "needs a model with a lexicon" in capsys.readouterr().err
+
+
+def test_a_language_model_that_is_none_is_one_line(
+    recordings: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["transcribe", str(recordings), "--model", str(model), "--language-model", str(tmp_path)]
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and str(tmp_path) in error
 
 
 def test_a_language_model_is_trained_from_sentences(
