@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from caption import writers
 from caption.destinations import destination, with_attention, with_metadata
-from caption.options import DescribeOptions, TrainOptions
+from caption.options import LOADERS, DescribeOptions, TrainOptions
 from caption.sidecars import EXISTING
 from common.batch import Job, Outcome, in_batches, run
 from common.command import (
@@ -46,10 +46,6 @@ OUTPUT_HELP = (
     "Without it captions are printed: alone for one photograph that is named, otherwise behind its path "
     "and a tab"
 )
-
-# Photographs are decoded in this many threads while the network describes those before.
-LOADERS = 2
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit status."""

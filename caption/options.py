@@ -9,6 +9,9 @@ from typing import Literal
 # The encoder that ships; `caption.encoder` knows the others.
 LITE0 = "efficientnet_lite0"
 
+# Photographs are decoded in this many threads while the network describes those before.
+LOADERS = 2
+
 
 @dataclass(frozen=True)
 class DescribeOptions:

@@ -70,14 +70,17 @@ def compare(
     audio_seconds = sum(map(len, ordered)) / SAMPLE_RATE
     batches = [ordered[start : start + batch_size] for start in range(0, len(ordered), batch_size)]
 
-    def recognise() -> None:
+    def recognise(options: DecodingOptions) -> None:
         for batch in batches:
             recognizer.transcribe_batch(batch, options)
 
     def cost(name: str, work: Callable[[], None]) -> Cost:
         return Cost(name, _fastest(work, repeats), audio_seconds)
 
-    costs = [cost(f"speech, {options}", recognise)]
+    costs = [cost(f"speech, {options}", lambda: recognise(options))]
+    greedy = DecodingOptions(beam=1)
+    if options != greedy:
+        costs.append(cost(f"speech, {greedy}", lambda: recognise(greedy)))
     costs.append(cost("speech, the network alone", lambda: _run_network(recognizer, batches)))
     sphinx = _pocketsphinx(ordered)
     if sphinx is not None:
