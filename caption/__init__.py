@@ -6,23 +6,34 @@ print(Captioner.load().describe("photo.jpg").text)
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from caption.attention import Glance, light
     from caption.captioner import Caption, Captioner
+    from caption.images import open_image
     from caption.options import DescribeOptions
     from common.errors import InputError
 
-__all__ = ["Caption", "Captioner", "DescribeOptions", "InputError"]
+_ROOMS = {
+    "Caption": "caption.captioner",
+    "Captioner": "caption.captioner",
+    "DescribeOptions": "caption.options",
+    "Glance": "caption.attention",
+    "InputError": "common.errors",
+    "light": "caption.attention",
+    "open_image": "caption.images",
+}
+
+__all__ = ["Caption", "Captioner", "DescribeOptions", "Glance", "InputError", "light", "open_image"]
 
 
 def __getattr__(name: str) -> object:
     """Import the public names when they are first asked for: `import caption` alone costs nothing."""
-    if name in __all__:
+    if name in _ROOMS:
         from common.command import check_builds
 
         check_builds("torchvision")
-        from caption import captioner
-
-        return getattr(captioner, name)
+        return getattr(import_module(_ROOMS[name]), name)
     raise AttributeError(f"module 'caption' has no attribute {name!r}")

@@ -53,16 +53,28 @@ def as_named_text(path: str, caption: Caption) -> str:
 
 
 def as_json(path: str, caption: Caption) -> str:
-    """One JSON object on a line: `path`, `caption`, `confidence` (0 to 1), `log_prob` (nats)."""
+    """One JSON object on a line: `path`, `caption`, `confidence` (0 to 1), `log_prob` (nats).
+
+    `alternatives` are the runners-up, best first, with the same fields but `path`: as many as the search
+    followed beside the best.
+    """
     fields = {
         "path": path,
-        "caption": caption.text,
-        "confidence": round(caption.confidence, 4),
-        "log_prob": round(caption.log_prob, 4),
+        **_scored(caption),
+        "alternatives": [_scored(other) for other in caption.alternatives],
     }
     line = json.dumps(fields, ensure_ascii=False)
     # A file's name need not be UTF-8; escaped, it is at least JSON, and Python reads it back as it was.
     return f"{line if _is_unicode(line) else json.dumps(fields)}\n"
+
+
+def _scored(caption: Caption) -> dict[str, str | float]:
+    """A caption with its scores."""
+    return {
+        "caption": caption.text,
+        "confidence": round(caption.confidence, 4),
+        "log_prob": round(caption.log_prob, 4),
+    }
 
 
 def as_csv(path: str, caption: Caption) -> str:

@@ -6,13 +6,17 @@ import dataclasses
 from pathlib import Path
 
 import gradio as gr
+from PIL import Image
 
-from caption import Captioner, DescribeOptions, InputError
+from caption import Captioner, DescribeOptions, InputError, light, open_image
 from demos.shell import in_words, page, sentence, serve
 
 SAMPLES = Path(__file__).parents[1] / "caption" / "samples"
 
 Row = list[str]
+Tile = tuple[Image.Image, str]
+
+_TILE = 240  # pixels of a tile's longer side
 
 
 def build_app(captioner: Captioner, options: DescribeOptions | None = None) -> gr.Blocks:
@@ -24,12 +28,12 @@ def build_app(captioner: Captioner, options: DescribeOptions | None = None) -> g
     """
     options = options or DescribeOptions()
 
-    def describe(photograph: str | None, beam: int) -> tuple[str, list[Row]]:
+    def describe(photograph: str | None, beam: int) -> tuple[str, list[Row], list[Tile]]:
         if photograph is None:
             raise gr.Error("Choose a photograph first.", print_exception=False)
         caption = captioner.describe(photograph, dataclasses.replace(options, beam=int(beam)))
         rows = [[one.text, f"{one.confidence:.0%}"] for one in (caption, *caption.alternatives)]
-        return caption.text, rows
+        return caption.text, rows, _tiles(captioner, photograph, caption.text)
 
     app = page(
         "A photograph becomes a sentence",
@@ -54,9 +58,17 @@ def build_app(captioner: Captioner, options: DescribeOptions | None = None) -> g
             wrap=True,
             column_widths=["75%", "25%"],
         )
+        tiles = gr.Gallery(
+            label="Where it looked for each word",
+            columns=4,
+            height="auto",
+            interactive=False,
+            buttons=[],
+            elem_classes="glances",
+        )
         with gr.Accordion("Search", open=False):
             beam = gr.Slider(1, 10, options.beam, step=1, label="Captions followed at once (beam width)")
-        inputs, outputs = [photograph, beam], [text, runners]
+        inputs, outputs = [photograph, beam], [text, runners, tiles]
         asked = in_words(describe, InputError, _reason)
         button.click(asked, inputs, outputs, api_name="describe", show_progress_on=text)
         gr.Examples(
@@ -75,6 +87,13 @@ def build_app(captioner: Captioner, options: DescribeOptions | None = None) -> g
 def open_page(captioner: Captioner, options: DescribeOptions, port: int | None) -> None:
     """Serve the page and show it in the browser, until Ctrl-C."""
     serve(build_app(captioner, options), port, open_browser=True)
+
+
+def _tiles(captioner: Captioner, photograph: str, caption: str) -> list[Tile]:
+    """For each word the photograph, bright where the captioner looked when it chose it."""
+    image = open_image(photograph)
+    image.thumbnail((_TILE, _TILE))
+    return [(light(image, glance.weights), glance.word) for glance in captioner.glances(photograph, caption)]
 
 
 def _reason(error: Exception) -> str:

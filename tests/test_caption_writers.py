@@ -58,6 +58,13 @@ def test_any_name_and_caption_are_one_line_of_json(path: str, caption: Caption) 
     assert fields["log_prob"] == pytest.approx(caption.log_prob, abs=1e-4)
 
 
+def test_json_holds_the_runners_up_with_their_scores() -> None:
+    others = (Caption("a cat sits", -3.0, 0.25), Caption("a cat", -4.0, 0.125))
+    fields = json.loads(as_json("a.jpg", Caption("a dog runs", -2.0, 0.5, others)))
+    told = [(one["caption"], one["log_prob"], one["confidence"]) for one in fields["alternatives"]]
+    assert told == [("a cat sits", -3.0, 0.25), ("a cat", -4.0, 0.125)]
+
+
 @given(path=NAMES, caption=CAPTIONS)
 def test_any_name_and_caption_are_one_row_of_csv(path: str, caption: Caption) -> None:
     text = header("csv") + as_row("csv", path, caption)

@@ -97,11 +97,13 @@ def test_no_recording_gives_a_sentence(speech_client: Client) -> None:
 def test_a_photograph_becomes_a_caption_with_runners_up(caption_client: Client, tmp_path: Path) -> None:
     path = tmp_path / "photo.jpg"
     Image.effect_noise((64, 48), 80).convert("RGB").save(path)
-    text, table = caption_client.predict(handle_file(path), 3, api_name="/describe")
+    text, table, tiles = caption_client.predict(handle_file(path), 3, api_name="/describe")
     assert set(text.split()) <= {"a", "dog", "runs"}
     assert table["headers"] == ["caption", "confidence"]
     assert len(table["data"]) == 3
     assert table["data"][0][0] == text
+    assert [tile["caption"] for tile in tiles] == text.split()
+    assert all(Image.open(tile["image"]).size == (64, 48) for tile in tiles)
 
 
 def test_the_page_searches_as_the_command_was_told_to(captioner: Captioner, tmp_path: Path) -> None:
@@ -109,7 +111,7 @@ def test_the_page_searches_as_the_command_was_told_to(captioner: Captioner, tmp_
     Image.new("RGB", (40, 30), "red").save(path)
     prefix = "dog a dog"
     address, close = serve(caption_page.build_app(captioner, DescribeOptions(prefix=prefix)), block=False)
-    text, _ = Client(address, verbose=False).predict(handle_file(path), 2, api_name="/describe")
+    text, *_ = Client(address, verbose=False).predict(handle_file(path), 2, api_name="/describe")
     close()
     assert text.startswith(prefix)
 
