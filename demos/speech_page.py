@@ -10,6 +10,7 @@ import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
 
+from demos.live import Chunk, LiveText, hear, stop
 from demos.shell import in_words, page, sentence, serve
 from speech import DecodingOptions, InputError, Recognizer, Word
 
@@ -45,34 +46,64 @@ def build_app(recognizer: Recognizer, options: DecodingOptions | None = None) ->
         "Speech becomes text",
         "Choose a recording, or make one with the microphone. It stays on this machine.",
     )
-    with app:
-        recording = gr.Audio(sources=["upload", "microphone"], type="filepath", label="Recording", buttons=[])
-        button = gr.Button("Transcribe", variant="primary")
-        picture = gr.Image(
-            label="Sound picture",
-            show_label=False,
-            interactive=False,
-            buttons=[],
-            alt_text="What the network hears: time to the right, pitch upwards, loudness as brightness",
-            elem_classes="picture",
-        )
-        text = gr.Textbox(label="Text", lines=2, buttons=["copy"], elem_classes="answer")
-        words = gr.HTML(label="How sure it is of each word", container=True, padding=True)
-        about = gr.Markdown()
-        outputs = [picture, text, words, about]
-        asked = in_words(transcribe, InputError, _reason)
-        button.click(asked, recording, outputs, api_name="transcribe", show_progress_on=text)
-        gr.Examples(
-            [[str(path)] for path in sorted(SAMPLES.glob("*.opus"))],
-            recording,
-            outputs,
-            asked,
-            run_on_click=True,
-            cache_examples=False,
-            api_visibility="private",
-            label="Recordings to try",
-        )
+    with app, gr.Tabs():
+        with gr.Tab("A recording"):
+            recording = gr.Audio(
+                sources=["upload", "microphone"], type="filepath", label="Recording", buttons=[]
+            )
+            button = gr.Button("Transcribe", variant="primary")
+            picture = gr.Image(
+                label="Sound picture",
+                show_label=False,
+                interactive=False,
+                buttons=[],
+                alt_text="What the network hears: time to the right, pitch upwards, loudness as brightness",
+                elem_classes="picture",
+            )
+            text = gr.Textbox(label="Text", lines=2, buttons=["copy"], elem_classes="answer")
+            words = gr.HTML(label="How sure it is of each word", container=True, padding=True)
+            about = gr.Markdown()
+            outputs = [picture, text, words, about]
+            asked = in_words(transcribe, InputError, _reason)
+            button.click(asked, recording, outputs, api_name="transcribe", show_progress_on=text)
+            gr.Examples(
+                [[str(path)] for path in sorted(SAMPLES.glob("*.opus"))],
+                recording,
+                outputs,
+                asked,
+                run_on_click=True,
+                cache_examples=False,
+                api_visibility="private",
+                label="Recordings to try",
+            )
+        with gr.Tab("While you speak"):
+            _live(recognizer, options)
     return app
+
+
+def _live(recognizer: Recognizer, options: DecodingOptions | None) -> None:
+    """The microphone whose text appears while somebody speaks into it."""
+    microphone = gr.Audio(
+        sources=["microphone"], type="numpy", streaming=True, label="Microphone", buttons=[]
+    )
+    text = gr.Textbox(label="Text", lines=6, buttons=["copy"], elem_classes="answer")
+    gr.Markdown("A line is final 0.6 seconds after its last word; until then it may change.")
+    live = gr.State()
+
+    def hear_chunk(chunk: Chunk | None, live: LiveText | None) -> tuple[LiveText | None, str]:
+        return hear(recognizer, options, chunk, live)
+
+    microphone.stream(
+        hear_chunk,
+        [microphone, live],
+        [live, text],
+        stream_every=0.5,
+        time_limit=None,
+        concurrency_limit=1,
+        show_progress="hidden",
+        api_visibility="private",
+    )
+    microphone.stop_recording(stop, live, [live, text], show_progress="hidden", api_visibility="private")
 
 
 def paint(decibels: NDArray[np.float32]) -> Picture:

@@ -20,6 +20,7 @@ from caption.network import CaptionConfig, CaptionNetwork
 from caption.text import SPECIAL
 from common.command import load_page
 from demos import caption_page, speech_page
+from demos.live import LiveText, hear, stop
 from demos.shell import in_words, serve
 from speech import InputError, Recognizer, Word
 from speech.audio import load_audio
@@ -168,6 +169,33 @@ def test_a_file_name_cannot_put_markup_on_the_page() -> None:
     with pytest.raises(gr.Error) as caught:
         in_words(refuse, InputError, str)()
     assert caught.value.message == "&lt;img&gt;.wav: is empty"
+
+
+@pytest.mark.parametrize("rate", [16_000, 48_000])
+@pytest.mark.parametrize("shape", ["mono", "stereo"])
+def test_live_text_grows_and_ends_as_the_stream_says(rate: int, shape: str) -> None:
+    said = load_audio(speech_page.SAMPLES / "city.opus").numpy()
+    sound = (np.repeat(said, rate // 16_000) * 32767).astype(np.int16)
+    if shape == "stereo":
+        sound = np.stack([sound, sound], axis=1)
+    recognizer = Recognizer.load()
+    live: LiveText | None = None
+    told = []
+    for start in range(0, len(sound), rate // 2):
+        live, text = hear(recognizer, None, (rate, sound[start : start + rate // 2]), live)
+        told.append(text)
+    assert sum(text.endswith("…") for text in told) >= 3
+    assert hear(recognizer, None, None, live) == (live, told[-1])
+    nothing, text = stop(live)
+    assert nothing is None
+    assert text and "…" not in text
+    if rate == 16_000:
+        assert text.replace("\n", " ") == recognizer.transcribe(torch.from_numpy(said)).text
+
+
+def test_a_microphone_that_was_never_heard_says_nothing() -> None:
+    assert hear(Recognizer.load(), None, None, None) == (None, "")
+    assert stop(None) == (None, "")
 
 
 @pytest.mark.parametrize("component", [gr.Audio, gr.Image])
