@@ -30,8 +30,8 @@ class DecodingOptions:
     """
 
     beam: int = 16
-    beam_margin: float = 12.0
-    least: float = 1e-3
+    beam_margin: float = 8.0
+    least: float = 0.01
     words: bool = True
     lm_weight: float = 0.6
     word_bonus: float = 1.0

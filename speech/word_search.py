@@ -199,17 +199,22 @@ class _Utterance:
         completed: list[_Text] = []
         blank, space = step[BLANK], step[_SPACE]
         for text in self.beam:
+            before = text.blank + text.last
+            if text.letters:
+                text.next_blank = before * blank
+                text.next_last = text.last * step[text.symbol]
+            else:
+                text.next_blank = before * (blank + space)
+            text.step = number
+            reached.append(text)
+        limit = self._limit()
+        for text in self.beam:
             symbol_before, before_same = text.symbol, text.blank
             before = before_same + text.last
-            if text.step != number:
-                text.step = number
-                reached.append(text)
-            if text.letters:
-                text.next_blank += before * blank
-                text.next_last += text.last * step[symbol_before]
-            else:
-                text.next_blank += before * (blank + space)
             following = text.following
+            # A letter more brings no more than the bonus of a word that begins.
+            hopeless = limit - text.bonus - (0.0 if text.letters else self.options.word_bonus)
+            least = math.exp(min(hopeless, 0.0)) / before if before > 0.0 else math.inf
             for symbol, p in likely:
                 longer = following.get(symbol)
                 if longer is None:
@@ -220,6 +225,8 @@ class _Utterance:
                             completed.append(text)
                         else:
                             following[symbol] = None
+                        continue
+                    if p < least:
                         continue
                     longer = following[symbol] = self._spell(text, symbol)
                     if longer is None:
@@ -239,6 +246,15 @@ class _Utterance:
                 longer.next_blank += (text.blank + text.last) * space
                 reached.append(longer)
         return reached
+
+    def _limit(self) -> float:
+        """A score that the beam will have without any longer text: what stays below it need not be made."""
+        if self.hot is not None or len(self.beam) < self.options.beam:  # hotwords lend as they are spelled
+            return -math.inf
+        probabilities = [text.next_blank + text.next_last for text in self.beam]
+        if min(probabilities) <= 0.0:
+            return -math.inf
+        return min(math.log(p) + text.bonus for p, text in zip(probabilities, self.beam, strict=True))
 
     def _prune(self, reached: list[_Text]) -> None:
         """Keep the best of what was reached as the beam."""

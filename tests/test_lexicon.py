@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from common.errors import InputError
+from speech import word_search
 from speech.decoding import Decoder, TextHypothesis, collapse
 from speech.lexicon import Lexicon
 from speech.options import DecodingOptions
@@ -236,6 +237,18 @@ def test_the_language_model_is_asked_for_many_histories_at_once() -> None:
     log_probs = log_probs_of(1, 30, 0.5)
     Decoder(DecodingOptions(beam=16), flat(), model)(log_probs)
     assert 0 < model.questions <= 31
+
+
+@pytest.mark.parametrize("beam", [2, 4, 16])
+@pytest.mark.parametrize("bonus", [-1.0, 1.0, 3.0])
+def test_what_is_never_made_would_not_have_stayed(
+    beam: int, bonus: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoder = Decoder(DecodingOptions(beam=beam, word_bonus=bonus, least=1e-4), flat(), BigramModel())
+    sounds = [log_probs_of(seed, 30, 0.5 + 0.3 * seed) for seed in range(8)]
+    found = [decoder(sound) for sound in sounds]
+    monkeypatch.setattr(word_search._Utterance, "_limit", lambda _: -math.inf)
+    assert [decoder(sound) for sound in sounds] == found
 
 
 def test_a_decoder_can_be_asked_again() -> None:
