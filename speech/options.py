@@ -31,7 +31,7 @@ class DecodingOptions:
 
     beam: int = 16
     beam_margin: float = 8.0
-    least: float = 0.01
+    least: float = 3e-3
     words: bool = True
     lm_weight: float = 0.6
     word_bonus: float = 1.0
