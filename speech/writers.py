@@ -6,14 +6,19 @@ The JSON has this shape, version 1:
      "words": [{"text": "...", "start": 0.42, "end": 0.81, "confidence": 0.97}, ...]}
 
 `duration`, `start` and `end` are seconds; confidences lie in 0 to 1, `null` where no word was heard.
+
+SRT, VTT and TSV have the same cues: see `speech/subtitles.py`.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from html import escape
 from typing import TYPE_CHECKING
+
+from speech.subtitles import cues
 
 if TYPE_CHECKING:
     from speech.recognizer import Transcript
@@ -58,5 +63,57 @@ def json_object(transcript: Transcript, path: str) -> dict[str, object]:
     }
 
 
+def write_srt(transcript: Transcript, path: str) -> str:
+    """Subtitles as SubRip writes them, which players and video platforms read."""
+    return "\n".join(
+        f"{number}\n{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}\n{_joined(cue.lines)}\n"
+        for number, cue in enumerate(cues(transcript.words, transcript.duration), 1)
+    )
+
+
+def write_vtt(transcript: Transcript, path: str) -> str:
+    """Subtitles for web pages: WebVTT, https://www.w3.org/TR/webvtt1/."""
+    return "WEBVTT\n" + "".join(
+        f"\n{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}\n{escape(_joined(cue.lines), quote=False)}\n"
+        for cue in cues(transcript.words, transcript.duration)
+    )
+
+
+def write_tsv(transcript: Transcript, path: str) -> str:
+    """The subtitles as a table: start, end, text, as openai/whisper's TSV is.
+
+    A row a cue, times in whole milliseconds, the text on one line; nothing is quoted.
+    """
+    return "start\tend\ttext\n" + "".join(
+        f"{_ms(cue.start)}\t{_ms(cue.end)}\t{' '.join(cue.lines)}\n"
+        for cue in cues(transcript.words, transcript.duration)
+    )
+
+
+def _joined(lines: Sequence[str]) -> str:
+    return "\n".join(lines)
+
+
+def _clock(seconds: float, point: str) -> str:
+    """A time as hours, of two digits or more, minutes, seconds and milliseconds: 00:01:02,345."""
+    whole, ms = divmod(_ms(seconds), 1000)
+    minutes, second = divmod(whole, 60)
+    hour, minute = divmod(minutes, 60)
+    return f"{hour:02}:{minute:02}:{second:02}{point}{ms:03}"
+
+
+def _ms(seconds: float) -> int:
+    return round(1000 * seconds)
+
+
 # transcript, path of the recording -> content of the file
-WRITERS: dict[str, Callable[[Transcript, str], str]] = {"txt": write_txt, "json": write_json}
+WRITERS: dict[str, Callable[[Transcript, str], str]] = {
+    "txt": write_txt,
+    "srt": write_srt,
+    "vtt": write_vtt,
+    "tsv": write_tsv,
+    "json": write_json,
+}
+
+# Those of several recordings can be printed, one a line; of the others each needs a file of its own.
+LINE_FORMATS = ("txt", "json")
