@@ -1,17 +1,23 @@
-"""Measuring a recogniser: a manifest of recordings with their texts -> word and character error rate."""
+"""Measuring a recogniser on a manifest of recordings.
+
+Their texts give word and character error rate; their words' true times, how far from them it places words.
+"""
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean, median
 
 from common.errors import InputError
 from common.manifest import read_manifest
 from speech.options import DecodingOptions
 from speech.recognizer import Recognizer
 from speech.scoring import error_rates
+from speech.text import normalize
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,23 @@ class SpeechReport:
     seconds: float
     model: str
     decoding: str
+
+
+@dataclass(frozen=True)
+class TimingReport:
+    """How far from the truth words are placed.
+
+    Attributes:
+        word_start_error_ms, word_end_error_ms: mean absolute difference of start and end, in milliseconds.
+        word_start_median_ms, word_end_median_ms: median of the absolute differences.
+        timed_words: how many words were compared.
+    """
+
+    word_start_error_ms: float
+    word_start_median_ms: float
+    word_end_error_ms: float
+    word_end_median_ms: float
+    timed_words: int
 
 
 def evaluate(
@@ -77,3 +100,48 @@ def evaluate(
         model=recognizer.name,
         decoding=str(options or DecodingOptions()),
     )
+
+
+def evaluate_timing(
+    recognizer: Recognizer, manifest: Path, progress: Callable[[int], object] | None = None
+) -> TimingReport:
+    """Find the true words of every recording of a manifest, and compare their times with the true ones.
+
+    The words are found by `Recognizer.align`, so every word has its counterpart and what is measured is where
+    words are placed, not whether they are recognised. Every word counts alike. One that the normaliser makes
+    several of (`42`) lasts from the first to the last of them, one that it makes none of is left out.
+
+    Args:
+        recognizer: what is measured.
+        manifest: TSV with the columns `path` and `words`, a JSON list of `[word, start, end]` in seconds.
+        progress: called with the number of recordings done since the last call.
+
+    Raises:
+        InputError: if the manifest or a recording cannot be read or aligned, or there are no words.
+    """
+    rows = read_manifest(manifest, ["path", "words"])
+    truths = [_timed_words(row, manifest) for row in rows]
+    starts: list[float] = []
+    ends: list[float] = []
+    for row, truth in zip(rows, truths, strict=True):
+        said = iter(recognizer.align(row["path"], " ".join(text for text, _, _ in truth)).words)
+        for text, start, end in truth:
+            parts = [next(said) for _ in text.split()]
+            starts.append(1000 * abs(parts[0].start - start))
+            ends.append(1000 * abs(parts[-1].end - end))
+        if progress is not None:
+            progress(1)
+    return TimingReport(fmean(starts), median(starts), fmean(ends), median(ends), len(starts))
+
+
+def _timed_words(row: Mapping[str, str], manifest: Path) -> list[tuple[str, float, float]]:
+    """The true words of a row, normalised; at least one."""
+    try:
+        words = [(normalize(text), float(start), float(end)) for text, start, end in json.loads(row["words"])]
+    except (ValueError, TypeError, AttributeError) as error:
+        reason = f"the column 'words' of {row['path']} is no JSON list of [word, start, end]"
+        raise InputError(manifest, reason) from error
+    words = [word for word in words if word[0]]
+    if not words:
+        raise InputError(manifest, f"the column 'words' of {row['path']} holds no words")
+    return words

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from common.errors import InputError
 from common.model_files import find_model, read_model
-from speech.alignment import Word, forced_path, words_of_path
+from speech.alignment import Piece, Word, align_pieces, forced_path, steps_needed, words_of_path
 from speech.audio import SAMPLE_RATE, load_audio, read_audio, require_sound
 from speech.decoding import Decoder
 from speech.features import FeatureConfig, LogMel
@@ -29,6 +29,8 @@ from speech.options import DecodingOptions
 from speech.pool import End, Heard, batches, pools, read_ahead
 from speech.segments import SpeechDetector, clean, split
 from speech.stream import Stream
+from speech.text import encode, normalize
+from speech.timing import Quiet
 
 Source = str | Path | BinaryIO | Tensor
 
@@ -185,6 +187,45 @@ class Recognizer:
                     report(recordings[segment.number].add(segment, words, seconds))
                 yield from finished()
 
+    def align(self, source: Source, text: str, batch_size: int = 32) -> Transcript:
+        """Find where the words of a known text are said in a recording of any length.
+
+        The text is taken as `speech.text.normalize` makes it: lower case, numbers spelled out. All of it
+        should be said, and little else; how sure the network is of each word tells whether it is. Beside the
+        text, an hour of speech takes some 150 MB.
+
+        Args:
+            source: a recording as in `transcribe`.
+            text: what is said in it.
+            batch_size: segments that go through the network together, at most.
+
+        Raises:
+            InputError: if the recording cannot be read, nobody speaks in it, or the text has no letters or
+                more than could be said in it.
+        """
+        symbols = encode(normalize(text))
+        if not symbols:
+            raise InputError("text", "has no letters: there is nothing to find in the recording")
+        pieces: dict[int, Piece] = {}
+        for pool in pools(read_ahead(self._read([source]))):
+            for batch in batches([item for item in pool if isinstance(item, Heard)], batch_size):
+                for segment, piece in zip(batch, self._hear(batch), strict=True):
+                    pieces[segment.index] = replace(piece, log_probs=piece.log_probs.clone())
+            end = pool[-1]
+        assert isinstance(end, End)
+        if end.problem is not None:
+            raise end.problem
+        heard = [pieces[index] for index in sorted(pieces)]
+        if not heard:
+            raise InputError(_name(source), "nobody speaks in it: there is nothing to find the text in")
+        if steps_needed(symbols) > sum(len(piece.log_probs) for piece in heard):
+            spoken = sum(piece.seconds for piece in heard)
+            reason = f"a text of {len(symbols)} letters cannot be said in its {spoken:.1f} s of speech"
+            raise InputError(_name(source), f"{reason}; is it the right one?")
+        return _transcript(
+            align_pieces(heard, symbols, end.duration, self.network.config.step_seconds), end.duration
+        )
+
     def stream(self, options: DecodingOptions | None = None) -> Stream:
         """Transcribe sound while it is being recorded; see `speech.stream.Stream`.
 
@@ -295,22 +336,30 @@ class Recognizer:
     @torch.inference_mode()
     def _words(self, batch: Sequence[Heard], options: DecodingOptions) -> list[tuple[Word, ...]]:
         """The words of each segment of a batch, with their times in the recording."""
-        log_probs, steps = self.emissions([one.features for one in batch])
-        spoken = []
-        for segment, emissions, length in zip(batch, log_probs, steps.tolist(), strict=True):
-            words = self._decode(emissions[:length], options)
-            start = segment.start_seconds
-            spoken.append(tuple(replace(one, start=one.start + start, end=one.end + start) for one in words))
-        return spoken
+        return [self._decode(piece, options) for piece in self._hear(batch)]
 
-    def _decode(self, log_probs: Tensor, options: DecodingOptions) -> tuple[Word, ...]:
-        """(steps, symbols) of one segment -> its words, with times from the segment's start."""
+    def _hear(self, batch: Sequence[Heard]) -> list[Piece]:
+        """What the network hears in each segment of a batch."""
+        log_probs, steps = self.emissions([one.features for one in batch])
+        hop_seconds = self.network.config.features.hop_seconds
+        return [
+            Piece(
+                one.start_seconds,
+                one.sound_seconds,
+                emissions[:length],
+                Quiet.of(one.features, hop_seconds),
+            )
+            for one, emissions, length in zip(batch, log_probs, steps.tolist(), strict=True)
+        ]
+
+    def _decode(self, piece: Piece, options: DecodingOptions) -> tuple[Word, ...]:
+        """The words of one segment, with their times in the recording."""
         decoder = self.decoder(options)
         if decoder.is_greedy:
-            path = log_probs.argmax(dim=-1).tolist()
+            path = piece.log_probs.argmax(dim=-1).tolist()
         else:
-            path = forced_path(log_probs, decoder(log_probs)[0].symbols)
-        return words_of_path(path, log_probs, self.network.config.step_seconds)
+            path = forced_path(piece.log_probs, decoder(piece.log_probs)[0].symbols)
+        return words_of_path(path, piece, self.network.config.step_seconds)
 
 
 @dataclass
@@ -353,8 +402,13 @@ class _Recording:
         if self.end.problem is not None:
             return self.end.problem
         words = tuple(word for index in sorted(self.words) for word in self.words[index])
-        confidence = sum(word.confidence for word in words) / len(words) if words else None
-        return Transcript(" ".join(word.text for word in words), self.end.duration, words, confidence)
+        return _transcript(words, self.end.duration)
+
+
+def _transcript(words: tuple[Word, ...], duration: float) -> Transcript:
+    """The transcript of a recording in which these words are said."""
+    confidence = sum(word.confidence for word in words) / len(words) if words else None
+    return Transcript(" ".join(word.text for word in words), duration, words, confidence)
 
 
 def _name(source: Source) -> str:
