@@ -47,6 +47,7 @@ OUTPUT_HELP = (
     "and a tab"
 )
 
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit status."""
     subcommands: dict[str, Callable[[argparse.Namespace], int]] = {
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "search": search,
         "evaluate": evaluate,
         "train": train,
+        "export": export,
         "demo": demo,
     }
 
@@ -126,6 +128,17 @@ def make_caption_parser() -> argparse.ArgumentParser:
         "caption train --train train.tsv --dev dev.tsv --run runs/photos",
     )
     add_options(one, TrainOptions)
+
+    one = add_subcommand(
+        subcommands,
+        "export",
+        "write the network as ONNX, for other programs",
+        "caption export --model photos --output photos/",
+    )
+    one.add_argument("--model", default="photos", help="bundled model or model directory (%(default)s)")
+    one.add_argument(
+        "--output", type=Path, required=True, metavar="FOLDER", help="for encoder.onnx and decoder.onnx"
+    )
 
     one = add_subcommand(subcommands, "demo", "open the page on this machine", "caption demo --port 7861")
     one.add_argument("--port", type=at_least(1), metavar="N", help="of the page (the first that is free)")
@@ -214,6 +227,17 @@ def train(arguments: argparse.Namespace) -> int:
     options = read_options(TrainOptions, arguments)
     train_captioner(options)
     print(options.run / "best")
+    return 0
+
+
+def export(arguments: argparse.Namespace) -> int:
+    """Write a captioner's network as ONNX."""
+    check_builds("torchvision")
+    from caption.captioner import Captioner
+    from caption.export import export as export_network
+
+    export_network(Captioner.load(arguments.model).network, arguments.output)
+    print(arguments.output)
     return 0
 
 

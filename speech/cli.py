@@ -14,7 +14,7 @@ from shutil import get_terminal_size
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from common.batch import Job, Meter, Outcome, plan_outputs, run, write_outputs
+from common.batch import Job, Meter, Outcome, plan_outputs, run, write_outputs, write_whole
 from common.command import (
     add_batch_options,
     add_shared_options,
@@ -31,7 +31,7 @@ from common.inputs import Input, collect_inputs
 from common.options import add_options, field_docs, read_options
 from speech.language_model_options import LanguageModelOptions
 from speech.options import DecodingOptions, TrainOptions
-from speech.writers import WRITERS, as_json
+from speech.writers import LINE_FORMATS, WRITERS, as_json
 
 if TYPE_CHECKING:
     from speech.recognizer import Recognizer, Transcript
@@ -54,9 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     subcommands: dict[str, Callable[[argparse.Namespace], int]] = {
         "transcribe": transcribe,
         "listen": listen,
+        "align": align,
         "evaluate": evaluate,
         "train": train,
         "train-lm": train_lm,
+        "export": export,
         "demo": demo,
     }
 
@@ -98,12 +100,34 @@ def make_speech_parser() -> argparse.ArgumentParser:
 
     one = add_subcommand(
         subcommands,
+        "align",
+        "find when each word of a known text is said",
+        "speech align interview.mp3 interview.txt --format json --output interview.json",
+    )
+    one.add_argument("recording", metavar="RECORDING", help="of any length; - is standard input")
+    one.add_argument(
+        "text",
+        metavar="TEXT",
+        help="what is said in it: the words themselves or, if it ends in .txt, a file that holds them",
+    )
+    one.add_argument("--format", choices=tuple(WRITERS), default="json", help="of the result (%(default)s)")
+    one.add_argument("--output", type=Path, metavar="FILE", help="where the result goes; else it is printed")
+    add_shared_options(one, model="english", batch_size=32)
+    one.set_defaults(language_model=None)  # what is said is known
+
+    one = add_subcommand(
+        subcommands,
         "evaluate",
         "score transcripts against what was said",
         "speech evaluate dev.tsv --json",
     )
     one.add_argument("manifest", type=Path, help="TSV file: path, text")
     one.add_argument("--json", action="store_true", help="print one JSON object")
+    one.add_argument(
+        "--timing",
+        action="store_true",
+        help="also print how far from their true times (column words) the true words are placed",
+    )
     _add_decoding_options(one)
 
     one = add_subcommand(
@@ -121,6 +145,16 @@ def make_speech_parser() -> argparse.ArgumentParser:
         "speech train-lm --text sentences.txt.xz:2 novels.txt --run runs/words",
     )
     add_options(one, LanguageModelOptions)
+
+    one = add_subcommand(
+        subcommands,
+        "export",
+        "write the network as ONNX, for other programs",
+        "speech export --model english --output english.onnx",
+    )
+    one.add_argument("--model", default="english", help="bundled model or model directory (%(default)s)")
+    one.add_argument("--output", type=Path, required=True, metavar="FILE", help="where the graph goes")
+    one.add_argument("--int8", action="store_true", help="in 8 bits: a third of the size, twice as fast")
 
     one = add_subcommand(subcommands, "demo", "open the page on this machine", "speech demo --port 7860")
     one.add_argument("--port", type=at_least(1), metavar="N", help="of the page (the first that is free)")
@@ -140,9 +174,12 @@ def transcribe(arguments: argparse.Namespace) -> int:
     inputs = piped + collect_inputs(named, SUFFIXES, "recordings", arguments.list)
     if not inputs:
         raise InputError("transcribe", "nothing to do: name recordings, folders, globs or a --list")
+    printing = arguments.output is None
+    if printing and len(inputs) > 1 and formats[0] not in LINE_FORMATS:
+        reason = f"{formats[0]} of several recordings needs a folder to go to: add --output FOLDER"
+        raise InputError("--format", reason)
     jobs = plan_outputs(inputs, arguments.output, formats, arguments.overwrite)
     alone = arguments.inputs == [inputs[0].path] and not arguments.list
-    printing = arguments.output is None
     hours = Meter("h of sound")
 
     def process(left: Iterable[Job]) -> Iterator[Outcome[Transcript]]:
@@ -194,23 +231,42 @@ def listen(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def align(arguments: argparse.Namespace) -> int:
+    """Find when each word of a known text is said, and print or write it."""
+    text = _read_text(Path(arguments.text)) if arguments.text.endswith(".txt") else arguments.text
+    recording = _recording(arguments.recording)
+    transcript = _recognizer(arguments).align(recording, text, arguments.batch_size)
+    content = WRITERS[arguments.format](transcript, arguments.recording)
+    if arguments.output is None:
+        print(content, end="")
+    else:
+        write_whole(arguments.output, content)
+    return 0
+
+
 def evaluate(arguments: argparse.Namespace) -> int:
     """Score a recogniser on a manifest, and print the scores."""
     recognizer, options = _load(arguments)
     from tqdm import tqdm
 
     from speech.evaluate import evaluate as evaluate_recognizer
+    from speech.evaluate import evaluate_timing
 
+    timing: dict[str, object] = {}
+    if arguments.timing:
+        with tqdm(unit="recording", disable=not sys.stderr.isatty()) as bar:
+            timing = dataclasses.asdict(evaluate_timing(recognizer, arguments.manifest, bar.update))
     with tqdm(unit="recording", disable=not sys.stderr.isatty()) as bar:
         report = evaluate_recognizer(
             recognizer, arguments.manifest, options, arguments.batch_size, progress=bar.update
         )
-    fields = dataclasses.asdict(report)
+    fields = dataclasses.asdict(report) | timing
     if arguments.json:
         print(json.dumps(fields))
         return 0
+    width = max(map(len, fields))
     for name, value in fields.items():
-        print(f"{name:13} {value:.2f}" if isinstance(value, float) else f"{name:13} {value}")
+        print(f"{name:{width}} {value:.2f}" if isinstance(value, float) else f"{name:{width}} {value}")
     return 0
 
 
@@ -236,6 +292,17 @@ def train_lm(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def export(arguments: argparse.Namespace) -> int:
+    """Write a recogniser's network as ONNX."""
+    check_builds("torchaudio")
+    from speech.export import export as export_network
+    from speech.recognizer import Recognizer
+
+    export_network(Recognizer.load(arguments.model).network, arguments.output, arguments.int8)
+    print(arguments.output)
+    return 0
+
+
 def demo(arguments: argparse.Namespace) -> int:
     """Open the demo page on loopback until it is interrupted."""
     recognizer, options = _load(arguments)
@@ -254,6 +321,16 @@ def _recording(path: str) -> str | BytesIO:
     if path != "-":
         return path
     return _Piped(sys.stdin.buffer.read())
+
+
+def _read_text(path: Path) -> str:
+    """What a text file holds."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(path, f"cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(path, "is not UTF-8; save it as plain text") from error
 
 
 def _measure(hours: Meter, jobs: Iterable[Job]) -> None:
@@ -369,6 +446,8 @@ def _printer(format: str, alone: bool) -> Callable[[Job, Transcript], None]:
         path = job.input.path
         if format == "json":
             print(as_json(transcript, path), flush=True)
+        elif format not in LINE_FORMATS:
+            print(WRITERS[format](transcript, path), end="", flush=True)
         elif alone:
             print(transcript.text, flush=True)
         else:

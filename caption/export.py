@@ -1,0 +1,109 @@
+"""The captioner's network as two ONNX files: `encoder.onnx` looks, `decoder.onnx` says one word a run.
+
+The words are in the decoder's file: whoever reads the two needs a picture of 224 x 224 pixels and nothing of
+this suite. The search, beyond always taking the likeliest word, is the reader's own.
+"""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from caption.images import SIZE
+from caption.network import CaptionNetwork, Decoder, speakable
+from caption.text import END, START
+from common.onnx_export import Port, to_onnx, write_onnx
+
+ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
+
+
+def export(network: CaptionNetwork, folder: Path) -> None:
+    """Write a captioner's network as ONNX.
+
+    `encoder.onnx` takes `pixels`, uint8 (batch, 3, 224, 224), RGB, and gives three float32 tensors:
+    `keys` (batch, positions, attention size) and `values` (batch, positions, context size), what each
+    position of the grid is compared by and brings, and `state` (batch, hidden), where the decoder starts.
+
+    `decoder.onnx` takes the three and `symbols`, int64 (batch,), the words said last: `start` at first. It
+    gives `log_probs`, float32 (batch, words), natural logarithms, the new `next_state` (batch, hidden), and
+    `attention` (batch, positions), where it looked. Each row is a caption; for a beam, rows are repeated.
+
+    The metadata holds `size` of the pixels, and `words`, `start` and `end` (symbols), each as JSON.
+
+    Args:
+        network: stays as it is.
+        folder: of the two files; it is made, older ones are replaced.
+
+    Raises:
+        InputError: if the package onnx is missing or a file cannot be written.
+    """
+    network = copy.deepcopy(network).cpu().eval()
+    batch = {0: "batch"}
+    grid = tuple(Port(name, {**batch, 1: "positions"}) for name in ("keys", "values"))
+    pixels = torch.zeros(2, 3, SIZE, SIZE, dtype=torch.uint8)
+    encoder = to_onnx(
+        _Looking(network),
+        (pixels,),
+        inputs=(Port("pixels", batch),),
+        outputs=(*grid, Port("state", batch)),
+        metadata={"size": SIZE},
+    )
+    with torch.no_grad():
+        keys, values, state = network.look(pixels)
+    decoder = to_onnx(
+        _Speaking(network.decoder),
+        (torch.tensor([START, START]), state, keys, values),
+        inputs=(Port("symbols", batch), Port("state", batch), *grid),
+        outputs=(
+            Port("log_probs", batch),
+            Port("next_state", batch),
+            Port("attention", {**batch, 1: "positions"}),
+        ),
+        metadata={"words": network.config.words, "start": START, "end": END},
+    )
+    write_onnx(encoder, folder / ENCODER)
+    write_onnx(decoder, folder / DECODER)
+
+
+class _Looking(nn.Module):
+    """Pictures -> keys, values and the first state."""
+
+    def __init__(self, network: CaptionNetwork) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Look at pictures: uint8 (batch, 3, 224, 224)."""
+        keys, values, first = self.network.look(pixels)
+        return keys, values, first
+
+
+class _Speaking(nn.Module):
+    """`Decoder.step` for captions that each have their own picture, of any number.
+
+    The decoder lets the captions of a picture share its grid, which in a graph would fix how many
+    pictures there are.
+    """
+
+    def __init__(self, decoder: Decoder) -> None:
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(
+        self, symbols: Tensor, state: Tensor, keys: Tensor, values: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """(batch,), (batch, hidden), (batch, positions, ...) twice -> as `export` describes it."""
+        decoder = self.decoder
+        if decoder.config.attention:
+            query = decoder.to_query(state).unsqueeze(1)
+            energies = decoder.to_weight(torch.tanh(keys + query)).squeeze(-1)  # (batch, positions)
+        else:
+            energies = keys.sum(dim=-1)  # keys of no width: zeros, so that every position weighs the same
+        attention = energies.softmax(dim=-1)
+        context = torch.bmm(attention.unsqueeze(1), values).squeeze(1)
+        words = torch.cat([decoder.embedding(symbols), context], dim=-1)
+        hidden, _ = decoder.recurrent.step(words, (state.unsqueeze(0),))
+        return speakable(decoder._score(torch.cat([hidden, context], dim=-1))), hidden, attention
