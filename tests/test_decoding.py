@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import InputError
-from speech.alignment import forced_path, words_of_path
 from speech.decoding import Decoder, collapse, greedy, prefix_beam_search
 from speech.grammar import phrase_log_probs, read_grammar
 from speech.options import DecodingOptions
@@ -56,19 +55,6 @@ def test_a_letter_twice_needs_a_blank_between() -> None:
         certain[step, symbol] = 0.0
     assert prefix_beam_search(certain, beam=3)[0].symbols == (3, 3)
     assert collapse([3, 3, 3]) == "a"
-
-
-def test_a_known_text_is_found_along_its_own_path() -> None:
-    text = encode("ab a")
-    path = [BLANK, text[0], text[1], text[1], text[2], BLANK, text[3], BLANK]
-    log_probs = torch.full((8, 29), -8.0)
-    for step, symbol in enumerate(path):
-        log_probs[step, symbol] = 0.0
-    found = forced_path(log_probs.log_softmax(-1), text)
-    assert found == path
-    words = words_of_path(found, log_probs.log_softmax(-1), step_seconds=0.5)
-    assert [(word.text, word.start, word.end) for word in words] == [("ab", 0.5, 1.5), ("a", 3.0, 3.5)]
-    assert all(0.9 < word.confidence <= 1.0 for word in words)
 
 
 DIGITS = "zero one two three four five six seven eight nine"
