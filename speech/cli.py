@@ -15,20 +15,11 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 from common.batch import Job, Meter, Outcome, plan_outputs, run, write_outputs, write_whole
-from common.command import (
-    add_batch_options,
-    add_shared_options,
-    add_subcommand,
-    at_least,
-    check_builds,
-    load_page,
-    make_parser,
-    resolve_device,
-    run_command,
-)
+from common.command import check_builds, load_page, resolve_device, run_command
 from common.errors import InputError
 from common.inputs import Input, collect_inputs
-from common.options import add_options, field_docs, read_options
+from common.options import read_options
+from speech.arguments import make_speech_parser
 from speech.language_model_options import LanguageModelOptions
 from speech.options import DecodingOptions, TrainOptions
 from speech.writers import LINE_FORMATS, WRITERS, as_json
@@ -41,11 +32,6 @@ if TYPE_CHECKING:
 SUFFIXES = (
     *(".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".oga", ".opus", ".wma", ".aiff", ".aif", ".amr"),
     *(".webm", ".mp4", ".mkv", ".mka", ".mov", ".avi", ".caf"),
-)
-
-OUTPUT_HELP = (
-    "folder for the transcripts, one file a recording and format, in the same folders as the recordings; "
-    "without it they are printed: alone for one recording, otherwise behind its path and a tab"
 )
 
 
@@ -67,99 +53,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return subcommands[parsed.subcommand](parsed)
 
     return run_command("speech", run_subcommand)
-
-
-def make_speech_parser() -> argparse.ArgumentParser:
-    """The parser of all subcommands."""
-    parser, subcommands = make_parser("speech", "Recordings become text, offline.")
-
-    one = add_subcommand(
-        subcommands,
-        "transcribe",
-        "write down what is said in recordings; - is one on standard input",
-        "speech transcribe interviews/ --format txt,json --output transcripts/",
-    )
-    add_batch_options(one, kind="recordings", formats=tuple(WRITERS), output=OUTPUT_HELP)
-    _add_decoding_options(one)
-
-    one = add_subcommand(
-        subcommands,
-        "listen",
-        "write down what is said while it is said",
-        "speech listen - < talk.raw",
-    )
-    one.add_argument(
-        "source",
-        nargs="?",
-        choices=["-"],
-        metavar="-",
-        help="raw sound on standard input, 16-bit little-endian mono at 16 kHz, as it comes from "
-        "`arecord -t raw -f S16_LE -r 16000`; without it, the microphone",
-    )
-    _add_decoding_options(one)
-
-    one = add_subcommand(
-        subcommands,
-        "align",
-        "find when each word of a known text is said",
-        "speech align interview.mp3 interview.txt --format json --output interview.json",
-    )
-    one.add_argument("recording", metavar="RECORDING", help="of any length; - is standard input")
-    one.add_argument(
-        "text",
-        metavar="TEXT",
-        help="what is said in it: the words themselves or, if it ends in .txt, a file that holds them",
-    )
-    one.add_argument("--format", choices=tuple(WRITERS), default="json", help="of the result (%(default)s)")
-    one.add_argument("--output", type=Path, metavar="FILE", help="where the result goes; else it is printed")
-    add_shared_options(one, model="english", batch_size=32)
-    one.set_defaults(language_model=None)  # what is said is known
-
-    one = add_subcommand(
-        subcommands,
-        "evaluate",
-        "score transcripts against what was said",
-        "speech evaluate dev.tsv --json",
-    )
-    one.add_argument("manifest", type=Path, help="TSV file: path, text")
-    one.add_argument("--json", action="store_true", help="print one JSON object")
-    one.add_argument(
-        "--timing",
-        action="store_true",
-        help="also print how far from their true times (column words) the true words are placed",
-    )
-    _add_decoding_options(one)
-
-    one = add_subcommand(
-        subcommands,
-        "train",
-        "train a recogniser, or go on where the run stands",
-        "speech train --train train.tsv --dev dev.tsv --run runs/english",
-    )
-    add_options(one, TrainOptions)
-
-    one = add_subcommand(
-        subcommands,
-        "train-lm",
-        "train a language model, or go on where the run stands",
-        "speech train-lm --text sentences.txt.xz:2 novels.txt --run runs/words",
-    )
-    add_options(one, LanguageModelOptions)
-
-    one = add_subcommand(
-        subcommands,
-        "export",
-        "write the network as ONNX, for other programs",
-        "speech export --model english --output english.onnx",
-    )
-    one.add_argument("--model", default="english", help="bundled model or model directory (%(default)s)")
-    one.add_argument("--output", type=Path, required=True, metavar="FILE", help="where the graph goes")
-    one.add_argument("--int8", action="store_true", help="in 8 bits: a third of the size, twice as fast")
-
-    one = add_subcommand(subcommands, "demo", "open the page on this machine", "speech demo --port 7860")
-    one.add_argument("--port", type=at_least(1), metavar="N", help="of the page (the first that is free)")
-    _add_decoding_options(one)
-    return parser
 
 
 def transcribe(arguments: argparse.Namespace) -> int:
@@ -368,49 +261,6 @@ def _live_printer() -> Callable[[Update], None]:
             print(update.text, flush=True)
 
     return deliver
-
-
-def _add_decoding_options(parser: argparse.ArgumentParser) -> None:
-    """What decides a transcript: the same for every subcommand that asks the recogniser."""
-    defaults, explained = DecodingOptions(), field_docs(DecodingOptions)
-    add_shared_options(parser, model="english", batch_size=32, beam=defaults.beam)
-    group = parser.add_argument_group("words")
-    group.add_argument(
-        "--hotword",
-        action="append",
-        dest="hotwords",
-        default=[],
-        metavar="NAME",
-        help="a word or phrase that is likely to be said; may be given several times",
-    )
-    group.add_argument(
-        "--grammar",
-        type=Path,
-        metavar="FILE",
-        help="phrases, one a line, of which one is said in each recording; nothing else can come out",
-    )
-    group.add_argument(
-        "--language-model",
-        type=Path,
-        metavar="DIR",
-        help="in place of the model's own; speech train-lm makes one",
-    )
-    for name in ("words", "open_vocabulary"):
-        default = getattr(defaults, name)
-        group.add_argument(
-            f"--{name.replace('_', '-')}",
-            action=argparse.BooleanOptionalAction,
-            default=default,
-            help=f"{explained[name]} ({'yes' if default else 'no'})",
-        )
-    for name in ("hotword_boost", "lm_weight", "word_bonus"):
-        group.add_argument(
-            f"--{name.replace('_', '-')}",
-            type=float,
-            default=getattr(defaults, name),
-            metavar="X",
-            help=f"{explained[name]} (%(default)s)",
-        )
 
 
 def _load(arguments: argparse.Namespace) -> tuple[Recognizer, DecodingOptions]:

@@ -18,8 +18,9 @@ import torch
 
 from common.model_files import write_model
 from speech import Recognizer
+from speech.arguments import make_speech_parser
 from speech.audio import load_audio
-from speech.cli import main, make_speech_parser
+from speech.cli import main
 from speech.language_model import (
     SPECIAL,
     LanguageModelConfig,

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from common.errors import InputError
 from speech import Recognizer, Transcript
 from speech.alignment import Word
-from speech.cli import main, make_speech_parser, transcribe
+from speech.arguments import make_speech_parser
+from speech.cli import main, transcribe
 from speech.subtitles import Cue, cues
 from speech.writers import write_srt, write_tsv, write_vtt
 
