@@ -69,9 +69,21 @@ def require_sound(samples: Tensor, name: str | Path) -> None:
     spread = float(highest - lowest)
     if not math.isfinite(spread):
         raise InputError(name, "holds samples that are not finite numbers; set them to 0")
-    if spread < 2 * SILENCE_PEAK:  # not the peak: a constant offset is no sound
-        seconds = samples.numel() / SAMPLE_RATE
-        raise InputError(name, f"no sound in this file ({seconds:.1f} s); was it recorded?")
+    if is_silence(spread):
+        raise not_recorded(name, samples.numel() / SAMPLE_RATE)
+
+
+def is_silence(spread: float) -> bool:
+    """Whether nothing was recorded, if so much lies between lowest and highest sample.
+
+    It is not the peak that tells: a constant offset is no sound.
+    """
+    return spread < 2 * SILENCE_PEAK
+
+
+def not_recorded(name: str | Path, seconds: float) -> InputError:
+    """What is said of a recording of so many seconds in which there is nothing."""
+    return InputError(name, f"no sound in this file ({seconds:.1f} s); was it recorded?")
 
 
 def read_audio(source: str | Path | BinaryIO) -> Iterator[Tensor]:

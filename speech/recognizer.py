@@ -6,6 +6,7 @@ print(Recognizer.load().transcribe("talk.mp3").text)
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,7 +20,7 @@ from torch import Tensor
 from common.errors import InputError
 from common.model_files import find_model, read_model
 from speech.alignment import Piece, Word, align_pieces, forced_path, steps_needed, words_of_path
-from speech.audio import SAMPLE_RATE, load_audio, read_audio, require_sound
+from speech.audio import SAMPLE_RATE, is_silence, load_audio, not_recorded, read_audio, require_sound
 from speech.decoding import Decoder
 from speech.features import FeatureConfig, LogMel
 from speech.language_model import SPECIAL, LanguageModel, load_language_model
@@ -121,7 +122,7 @@ class Recognizer:
             What was said; an empty transcript if nobody speaks.
 
         Raises:
-            InputError: if the file cannot be read or is 0 seconds long.
+            InputError: if the file cannot be read or nothing was recorded: not even noise.
         """
         return self.transcribe_batch([source], options)[0]
 
@@ -131,7 +132,7 @@ class Recognizer:
         """Transcribe recordings together: for many short ones several times faster than one by one.
 
         Raises:
-            InputError: if a recording cannot be read or is 0 seconds long.
+            InputError: if a recording cannot be read or nothing was recorded in it.
         """
         transcripts: dict[int, Transcript] = {}
         for number, result, _ in self.transcribe_all(sources, options):
@@ -308,12 +309,16 @@ class Recognizer:
         for number, source in enumerate(sources):
             started, waited = time.perf_counter(), 0.0
             samples = count = 0
+            lowest, highest = math.inf, -math.inf
 
             def pieces(source: Source = source) -> Iterator[Tensor]:
-                nonlocal samples
+                nonlocal samples, lowest, highest
                 for piece in [clean(source)] if isinstance(source, Tensor) else read_audio(source):
-                    samples += len(piece)
-                    yield piece
+                    if len(piece):
+                        samples += len(piece)
+                        low, high = piece.aminmax()
+                        lowest, highest = min(lowest, float(low)), max(highest, float(high))
+                        yield piece
 
             problem: InputError | None = None
             try:
@@ -326,8 +331,8 @@ class Recognizer:
                     paused = time.perf_counter()
                     yield heard
                     waited += time.perf_counter() - paused
-                if samples == 0:
-                    raise InputError(_name(source), "no sound in this file (0.0 s); was it recorded?")
+                if is_silence(highest - lowest):
+                    raise not_recorded(_name(source), samples / SAMPLE_RATE)
             except InputError as error:
                 problem = error
             spent = time.perf_counter() - started - waited

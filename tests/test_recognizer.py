@@ -49,6 +49,10 @@ def silence(seconds: float) -> Tensor:
     return torch.zeros(round(seconds * SAMPLE_RATE))
 
 
+def hiss(seconds: float) -> Tensor:
+    return 0.1 * torch.randn(round(seconds * SAMPLE_RATE), generator=torch.Generator().manual_seed(0))
+
+
 def times(transcript: Transcript) -> list[tuple[str, float, float]]:
     return [(word.text, round(word.start, 3), round(word.end, 3)) for word in transcript.words]
 
@@ -144,7 +148,7 @@ def test_forty_minutes_take_no_more_memory_than_ten(sentences: list[Tensor], tmp
 
 def test_a_batch_gives_what_one_by_one_gives(recognizer: Recognizer, sentences: list[Tensor]) -> None:
     long = torch.cat([sentences[0], silence(2.0), sentences[2], silence(22.0), sentences[1]])
-    sources = [sentences[2], silence(1.0), long, sentences[0][: 2 * SAMPLE_RATE], sentences[1]]
+    sources = [sentences[2], hiss(1.0), long, sentences[0][: 2 * SAMPLE_RATE], sentences[1]]
     together = recognizer.transcribe_batch(sources)
     alone = [recognizer.transcribe(source) for source in sources]
     assert [times(one) for one in together] == [times(one) for one in alone]
@@ -225,24 +229,21 @@ def batches_of(segments: list[Heard], size: int) -> list[list[float]]:
 
 
 @pytest.mark.parametrize("seconds", [0.001, 0.05, 0.5, 5.0, 30.0])
-@pytest.mark.parametrize("kind", ["silent", "noise", "nan", "offset"])
-def test_where_nobody_speaks_the_transcript_is_empty(
-    recognizer: Recognizer, kind: str, seconds: float
+def test_where_nobody_speaks_the_transcript_is_empty(recognizer: Recognizer, seconds: float) -> None:
+    noise = hiss(seconds)
+    assert recognizer.transcribe(noise) == Transcript("", len(noise) / SAMPLE_RATE, (), None)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.05, 30.0])
+@pytest.mark.parametrize("sample", [0.0, 0.7, float("nan")])
+def test_where_every_sample_is_the_same_nothing_was_recorded(
+    tiny: Recognizer, sample: float, seconds: float
 ) -> None:
-    samples = silence(seconds)
-    if kind == "noise":
-        samples = 0.1 * torch.randn(len(samples), generator=torch.Generator().manual_seed(0))
-    elif kind == "nan":
-        samples = samples + float("nan")
-    elif kind == "offset":
-        samples = samples + 0.7
-    transcript = recognizer.transcribe(samples)
-    assert transcript == Transcript("", len(samples) / SAMPLE_RATE, (), None)
+    with pytest.raises(InputError, match=rf"no sound in this file \({seconds:.1f} s\); was it recorded\?"):
+        tiny.transcribe(silence(seconds) + sample)
 
 
-def test_only_what_is_no_seconds_long_was_not_recorded(tiny: Recognizer) -> None:
-    with pytest.raises(InputError, match=r"no sound in this file \(0.0 s\); was it recorded\?"):
-        tiny.transcribe(torch.zeros(0))
+def test_a_file_without_samples_was_not_recorded(tiny: Recognizer) -> None:
     empty = io.BytesIO()
     with wave.open(empty, "wb") as file:
         file.setnchannels(1)
@@ -266,7 +267,7 @@ def test_bad_samples_among_good_ones_do_not_spoil_them(
 
 @pytest.mark.parametrize("beam", [1, 3])
 def test_a_word_cut_short_gives_an_answer(tiny: Recognizer, sentences: list[Tensor], beam: int) -> None:
-    for samples in (1, 100, 800, 3000):
+    for samples in (2, 100, 800, 3000):
         said = sentences[2][SAMPLE_RATE : SAMPLE_RATE + samples]
         transcript = tiny.transcribe(said, DecodingOptions(beam=beam))
         assert transcript.duration == samples / SAMPLE_RATE

@@ -209,14 +209,23 @@ def test_what_is_printed_stands_in_the_order_of_the_recordings(
 def test_a_recording_in_which_nobody_speaks_is_an_empty_text_and_no_error(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_wav(tmp_path / "silent.wav", np.zeros(16_000))
     write_wav(tmp_path / "noise.wav", np.random.default_rng(0).normal(0.0, 0.1, 16_000))
     arguments = ["transcribe", str(tmp_path), "--format", "json", "--output", str(tmp_path / "out")]
     assert main([*arguments, "--model", str(model)]) == 0
     assert capsys.readouterr().err == ""
-    for name in ("silent", "noise"):
-        told = json.loads((tmp_path / "out" / f"{name}.json").read_text())
-        assert (told["text"], told["words"], told["confidence"], told["duration"]) == ("", [], None, 1.0)
+    told = json.loads((tmp_path / "out" / "noise.json").read_text())
+    assert (told["text"], told["words"], told["confidence"], told["duration"]) == ("", [], None, 1.0)
+
+
+def test_a_recording_in_which_nothing_was_recorded_is_one_line_and_no_file(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_wav(tmp_path / "silent.wav", np.zeros(16_000))
+    arguments = ["transcribe", str(tmp_path / "silent.wav"), "--output", str(tmp_path / "out")]
+    assert main([*arguments, "--model", str(model)]) == 1
+    said = capsys.readouterr().err
+    assert said == f"speech: {tmp_path / 'silent.wav'}: no sound in this file (1.0 s); was it recorded?\n"
+    assert not list(tmp_path.glob("out/**/*.txt"))
 
 
 def test_a_kill_leaves_whole_transcripts_and_the_next_run_does_the_rest(model: Path, tmp_path: Path) -> None:
