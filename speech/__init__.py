@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from speech.alignment import Word
     from speech.language_model import LanguageModel
     from speech.options import DecodingOptions
-    from speech.recognizer import Recognizer, Transcript
+    from speech.recognizer import Recognizer
     from speech.stream import Stream, Update
+    from speech.transcript import Transcript
 
 _ROOMS = {
     "DecodingOptions": "speech.options",
@@ -23,7 +24,7 @@ _ROOMS = {
     "LanguageModel": "speech.language_model",
     "Recognizer": "speech.recognizer",
     "Stream": "speech.stream",
-    "Transcript": "speech.recognizer",
+    "Transcript": "speech.transcript",
     "Update": "speech.stream",
     "Word": "speech.alignment",
 }

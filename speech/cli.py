@@ -25,8 +25,9 @@ from speech.options import DecodingOptions, TrainOptions
 from speech.writers import LINE_FORMATS, WRITERS, as_json
 
 if TYPE_CHECKING:
-    from speech.recognizer import Recognizer, Transcript
+    from speech.recognizer import Recognizer
     from speech.stream import Update
+    from speech.transcript import Transcript
 
 # Folders are searched for these; a file that is named may be called anything.
 SUFFIXES = (

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -32,28 +32,12 @@ from speech.segments import SpeechDetector, clean, split
 from speech.stream import Stream
 from speech.text import encode, normalize
 from speech.timing import Quiet
+from speech.transcript import Recording, Transcript
 
 Source = str | Path | BinaryIO | Tensor
 
 BUNDLED = Path(__file__).parent / "models"
 LANGUAGE = "language"  # the language model's folder in a model directory
-
-
-@dataclass(frozen=True)
-class Transcript:
-    """What was said in a recording.
-
-    Attributes:
-        text: the words, lower case, without punctuation.
-        duration: seconds of the recording.
-        words: each word with its time and confidence.
-        confidence: mean of the words' confidences, 0 to 1; None where no word was heard.
-    """
-
-    text: str
-    duration: float
-    words: tuple[Word, ...]
-    confidence: float | None
 
 
 class Recognizer:
@@ -165,7 +149,7 @@ class Recognizer:
         """
         options = options or DecodingOptions()
         self.decoder(options)  # what cannot be used is said before anything is read
-        recordings: dict[int, _Recording] = {}
+        recordings: dict[int, Recording] = {}
         report = progress or (lambda _: None)
 
         def finished() -> Iterator[tuple[int, Transcript | InputError, float]]:
@@ -176,7 +160,7 @@ class Recognizer:
 
         for pool in pools(read_ahead(self._read(sources))):
             for item in pool:
-                recordings.setdefault(item.number, _Recording()).take(item)
+                recordings.setdefault(item.number, Recording()).take(item)
             yield from finished()  # nothing is said in them, or they cannot be read
             segments = [item for item in pool if isinstance(item, Heard) and item.number in recordings]
             for batch in batches(segments, batch_size):
@@ -223,7 +207,7 @@ class Recognizer:
             spoken = sum(piece.seconds for piece in heard)
             reason = f"a text of {len(symbols)} letters cannot be said in its {spoken:.1f} s of speech"
             raise InputError(_name(source), f"{reason}; is it the right one?")
-        return _transcript(
+        return Transcript.of(
             align_pieces(heard, symbols, end.duration, self.network.config.step_seconds), end.duration
         )
 
@@ -365,55 +349,6 @@ class Recognizer:
         else:
             path = forced_path(piece.log_probs, decoder(piece.log_probs)[0].symbols)
         return words_of_path(path, piece, self.network.config.step_seconds)
-
-
-@dataclass
-class _Recording:
-    """A recording of which something is still to be done."""
-
-    words: dict[int, tuple[Word, ...]] = field(default_factory=dict)  # of each segment
-    end: End | None = None
-    seconds: float = 0.0
-    reported: float = 0.0  # seconds of sound of which `progress` knows
-
-    def take(self, item: Heard | End) -> None:
-        """Note what was read."""
-        if isinstance(item, End):
-            self.end = item
-            self.seconds += item.seconds
-
-    def add(self, segment: Heard, words: tuple[Word, ...], seconds: float) -> float:
-        """Add what the network heard; gives the seconds of sound up to there that are news."""
-        self.words[segment.index] = words
-        self.seconds += seconds
-        # What lies before a segment is done with it: pauses count too, but nothing counts twice.
-        news = max(0.0, segment.start_seconds + segment.sound_seconds - self.reported)
-        self.reported += news
-        return news
-
-    @property
-    def done(self) -> bool:
-        """Whether it was read to its end and all its segments were heard."""
-        return self.end is not None and (self.end.problem is not None or len(self.words) == self.end.segments)
-
-    @property
-    def rest(self) -> float:
-        """Seconds of sound behind the last segment."""
-        return max(0.0, (self.end.duration if self.end else 0.0) - self.reported)
-
-    def result(self) -> Transcript | InputError:
-        """The transcript, put together from the segments."""
-        assert self.end is not None
-        if self.end.problem is not None:
-            return self.end.problem
-        words = tuple(word for index in sorted(self.words) for word in self.words[index])
-        return _transcript(words, self.end.duration)
-
-
-def _transcript(words: tuple[Word, ...], duration: float) -> Transcript:
-    """The transcript of a recording in which these words are said."""
-    confidence = sum(word.confidence for word in words) / len(words) if words else None
-    return Transcript(" ".join(word.text for word in words), duration, words, confidence)
 
 
 def _name(source: Source) -> str:

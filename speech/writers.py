@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from speech.subtitles import cues
 
 if TYPE_CHECKING:
-    from speech.recognizer import Transcript
+    from speech.transcript import Transcript
 
 JSON_VERSION = 1
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from speech.alignment import Word
-from speech.recognizer import Transcript
+from speech.transcript import Transcript
 from speech.writers import WRITERS, write_json
 
 
