@@ -29,11 +29,11 @@ class DecodingOptions:
         grammar: file of phrases, one a line, of which one is said; nothing else can come out.
     """
 
-    beam: int = 16
+    beam: int = 24
     beam_margin: float = 8.0
     least: float = 3e-3
     words: bool = True
-    lm_weight: float = 0.6
+    lm_weight: float = 0.7
     word_bonus: float = 1.0
     open_vocabulary: bool = True
     unknown_letter_penalty: float = 1.5
