@@ -52,9 +52,15 @@ def make_speech_parser() -> argparse.ArgumentParser:
         "find when each word of a known text is said",
         "speech align interview.mp3 interview.txt --format json --output interview.json",
     )
-    one.add_argument("recording", metavar="RECORDING", help="of any length; - is standard input")
+    one.add_argument(
+        "recording",
+        metavar="RECORDING",
+        help="of any length; - is standard input. Without a TEXT it is a manifest (TSV: path, text), which "
+        "comes out with a column more: words, a JSON list of [word, start, end]",
+    )
     one.add_argument(
         "text",
+        nargs="?",
         metavar="TEXT",
         help="what is said in it: the words themselves or, if it ends in .txt, a file that holds them",
     )

@@ -127,15 +127,38 @@ def listen(arguments: argparse.Namespace) -> int:
 
 def align(arguments: argparse.Namespace) -> int:
     """Find when each word of a known text is said, and print or write it."""
+    if arguments.text is None:
+        return _align_manifest(arguments)
     text = _read_text(Path(arguments.text)) if arguments.text.endswith(".txt") else arguments.text
     recording = _recording(arguments.recording)
     transcript = _recognizer(arguments).align(recording, text, arguments.batch_size)
-    content = WRITERS[arguments.format](transcript, arguments.recording)
-    if arguments.output is None:
+    _print_or_write(WRITERS[arguments.format](transcript, arguments.recording), arguments.output)
+    return 0
+
+
+def _align_manifest(arguments: argparse.Namespace) -> int:
+    """Find the words of every recording of a manifest, and print or write it with them."""
+    recognizer = _recognizer(arguments)
+    from tqdm import tqdm
+
+    from speech.word_times import with_word_times
+
+    output: Path | None = arguments.output
+    folder = Path() if output is None else output.parent
+    with tqdm(unit="recording", disable=not sys.stderr.isatty()) as bar:
+        content, problems = with_word_times(recognizer, Path(arguments.recording), folder, bar.update)
+    for problem in problems:
+        print(f"speech: {problem}", file=sys.stderr)
+    _print_or_write(content, output)
+    return 1 if problems else 0
+
+
+def _print_or_write(content: str, output: Path | None) -> None:
+    """Print a result, or write it whole."""
+    if output is None:
         print(content, end="")
     else:
-        write_whole(arguments.output, content)
-    return 0
+        write_whole(output, content)
 
 
 def evaluate(arguments: argparse.Namespace) -> int:

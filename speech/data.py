@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -23,7 +23,9 @@ from speech.audio import load_audio
 from speech.augmentation import Augmentation, augment
 from speech.buckets import by_length
 from speech.features import FeatureConfig, LogMel
+from speech.splicing import Splicer
 from speech.text import encode, normalize
+from speech.word_times import TimedWord, timed_words
 
 # Raised whenever the numbers in a cache would change: an old cache is then made anew.
 _CACHE_VERSION = 1
@@ -36,15 +38,28 @@ class Utterance:
     Attributes:
         path: the sound file.
         text: what is said, normalised.
+        speaker: who says it; "" where that is not known.
+        words: when each word is said; empty where that is not known.
     """
 
     path: Path
     text: str
+    speaker: str = ""
+    words: tuple[TimedWord, ...] = ()
 
 
 def utterances(rows: Sequence[dict[str, str]]) -> list[Utterance]:
-    """Manifest rows (`path`, `text`) -> utterances; rows without a word are left out."""
-    found = [Utterance(Path(row["path"]), normalize(row["text"])) for row in rows]
+    """Manifest rows (`path`, `text`, perhaps `speaker` and `words`) -> utterances.
+
+    Rows without a word are left out.
+
+    Raises:
+        InputError: if the column `words` of a row holds something else than words and their times.
+    """
+    found = [
+        Utterance(Path(row["path"]), normalize(row["text"]), row.get("speaker", ""), tuple(timed_words(row)))
+        for row in rows
+    ]
     return [utterance for utterance in found if utterance.text]
 
 
@@ -204,26 +219,32 @@ class TrainingSet:
     Args:
         caches: the same utterances, one cache a speed; each epoch draws a speed for each utterance.
         config: how their features were made.
-        phones: of each utterance; empty where they are not known.
+        pronounce: a text's phones; none where they are not known.
         batch_frames: frames of a batch, padding included.
         augmentation: how features are varied.
         short_first: begin with the short utterances.
         processes: that read batches side by side: theirs are of like length, so that none waits.
+        splicer: exchanges words between utterances; its speeds are those of the caches.
+        speeds: of the caches.
     """
 
     def __init__(
         self,
         caches: Sequence[FeatureCache],
         config: FeatureConfig,
-        phones: Sequence[Sequence[int]],
+        pronounce: Callable[[str], Sequence[int]],
         batch_frames: int,
         augmentation: Augmentation,
         short_first: bool = True,
         processes: int = 1,
+        splicer: Splicer | None = None,
+        speeds: Sequence[float] = (1.0,),
     ) -> None:
         self.caches = caches
         self.config = config
-        self.phones = phones
+        self.pronounce = pronounce
+        self.splicer = splicer
+        self.speeds = speeds
         self.augmentation = augmentation
         self.short_first = short_first
         self.processes = processes
@@ -249,13 +270,26 @@ class TrainingSet:
 
     def collate(self, numbers: Sequence[int], generator: np.random.Generator) -> SpeechBatch:
         """The batch of some utterances, at speeds and with masks that the generator draws."""
-        speeds = generator.integers(len(self.caches), size=len(numbers))
-        heard = [
-            self.caches[speed].features(number).astype(np.float32)
-            for speed, number in zip(speeds, numbers, strict=True)
-        ]
-        features = [augment(one, self.config, self.augmentation, generator) for one in heard]
-        texts = self.caches[0].texts
-        return collate(
-            features, [texts[number] for number in numbers], [self.phones[number] for number in numbers]
-        )
+        features, texts = [], []
+        for speed, number in zip(
+            generator.integers(len(self.caches), size=len(numbers)).tolist(), numbers, strict=True
+        ):
+            heard, text = self._heard(number, speed, generator)
+            features.append(augment(heard, self.config, self.augmentation, generator))
+            texts.append(text)
+        return collate(features, texts, [self.pronounce(text) for text in texts])
+
+    def _heard(
+        self, number: int, speed: int, generator: np.random.Generator
+    ) -> tuple[NDArray[np.float32], str]:
+        """The features of an utterance in the cache of one speed, and what they say."""
+        cache = self.caches[speed]
+
+        def features_of(one: int) -> NDArray[np.float32]:
+            return cache.features(one).astype(np.float32)
+
+        if self.splicer is not None:
+            spliced = self.splicer.splice(number, features_of, self.speeds[speed], generator)
+            if spliced is not None:
+                return spliced
+        return features_of(number), cache.texts[number]

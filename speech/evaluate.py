@@ -5,9 +5,8 @@ Their texts give word and character error rate; their words' true times, how far
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean, median
@@ -17,7 +16,7 @@ from common.manifest import read_manifest
 from speech.options import DecodingOptions
 from speech.recognizer import Recognizer
 from speech.scoring import error_rates
-from speech.text import normalize
+from speech.word_times import timed_words
 
 
 @dataclass(frozen=True)
@@ -120,28 +119,18 @@ def evaluate_timing(
         InputError: if the manifest or a recording cannot be read or aligned, or there are no words.
     """
     rows = read_manifest(manifest, ["path", "words"])
-    truths = [_timed_words(row, manifest) for row in rows]
+    truths = [timed_words(row) for row in rows]
+    for row, truth in zip(rows, truths, strict=True):
+        if not truth:
+            raise InputError(row["path"], "its column 'words' holds no words")
     starts: list[float] = []
     ends: list[float] = []
     for row, truth in zip(rows, truths, strict=True):
-        said = iter(recognizer.align(row["path"], " ".join(text for text, _, _ in truth)).words)
-        for text, start, end in truth:
-            parts = [next(said) for _ in text.split()]
-            starts.append(1000 * abs(parts[0].start - start))
-            ends.append(1000 * abs(parts[-1].end - end))
+        said = iter(recognizer.align(row["path"], " ".join(word.text for word in truth)).words)
+        for word in truth:
+            parts = [next(said) for _ in word.text.split()]
+            starts.append(1000 * abs(parts[0].start - word.start))
+            ends.append(1000 * abs(parts[-1].end - word.end))
         if progress is not None:
             progress(1)
     return TimingReport(fmean(starts), median(starts), fmean(ends), median(ends), len(starts))
-
-
-def _timed_words(row: Mapping[str, str], manifest: Path) -> list[tuple[str, float, float]]:
-    """The true words of a row, normalised; at least one."""
-    try:
-        words = [(normalize(text), float(start), float(end)) for text, start, end in json.loads(row["words"])]
-    except (ValueError, TypeError, AttributeError) as error:
-        reason = f"the column 'words' of {row['path']} is no JSON list of [word, start, end]"
-        raise InputError(manifest, reason) from error
-    words = [word for word in words if word[0]]
-    if not words:
-        raise InputError(manifest, f"the column 'words' of {row['path']} holds no words")
-    return words

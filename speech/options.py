@@ -88,6 +88,8 @@ class TrainOptions:
         hidden_size, lower_layers, upper_layers, stride, channels, dropout: of the network; see
             `SpeechConfig`.
         speeds: at which each utterance may be heard.
+        splice: share of the utterances in which words are exchanged for others; those whose manifest says
+            in a column `words` when each word is said, as `speech align` writes it.
         seed: of everything random.
         precision: "bf16-mixed" halves a step's time on processors that have bfloat16 instructions.
         average_decay: of the moving average of the weights that is evaluated and kept.
@@ -116,6 +118,7 @@ class TrainOptions:
     channels: int = 256
     dropout: float = 0.1
     speeds: tuple[float, ...] = (0.9, 1.0, 1.1)
+    splice: float = 0.5
     seed: int = 1
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     average_decay: float = 0.998

@@ -30,6 +30,7 @@ from speech.options import TrainOptions
 from speech.pronunciations import PHONES, read_pronunciations
 from speech.recognizer import network_from_model
 from speech.scoring import error_rates
+from speech.splicing import Splicer
 from speech.text import SYMBOLS, encode
 
 
@@ -103,15 +104,23 @@ def train(options: TrainOptions) -> None:
         for speed in options.speeds
     ]
     batch_frames = round(options.batch_seconds / config.features.hop_seconds)
-    phones = [phones_of(text, config.phones, pronunciations) for text in caches[0].texts]
+    together = [utterance for found in corpora for utterance in found]
+    splicer = Splicer(
+        [utterance.words for utterance in together],
+        [utterance.speaker for utterance in together],
+        config.features.hop_seconds,
+        options.splice,
+    )
     training_set = TrainingSet(
         caches,
         config.features,
-        phones,
+        lambda text: phones_of(text, config.phones, pronunciations),
         batch_frames,
         Augmentation(),
         short_first=options.init is None,
         processes=options.processes,
+        splicer=splicer,
+        speeds=options.speeds,
     )
     dev = {
         path.stem: cache_features(utterances(read_corpus(path)), config.features, options.cache)

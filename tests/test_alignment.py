@@ -15,6 +15,7 @@ from torch import Tensor
 from torchaudio.functional import forced_align
 
 from common.errors import InputError
+from common.manifest import read_manifest
 from speech import Recognizer
 from speech.alignment import (
     Piece,
@@ -30,6 +31,7 @@ from speech.decoding import collapse
 from speech.evaluate import evaluate_timing
 from speech.text import BLANK, SYMBOLS, encode
 from speech.timing import Quiet, place, spoken_span
+from speech.word_times import timed_words
 
 SAMPLES = Path(__file__).parents[1] / "speech" / "samples"
 CITY = "He was born and raised in New York City."
@@ -305,3 +307,20 @@ def test_words_are_placed_within_60_ms_of_the_truth(recognizer: Recognizer, tmp_
     report = evaluate_timing(recognizer, tmp_path / "few.tsv")
     assert report.timed_words > 80
     assert report.word_start_error_ms < 60.0
+
+
+def test_a_manifest_gets_the_times_of_its_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "new"
+    folder.mkdir()
+    manifest, output, again = tmp_path / "plain.tsv", folder / "timed.tsv", folder / "again.tsv"
+    rows = [f"{SAMPLES / 'city.opus'}\t{CITY}\tann", f"{SAMPLES / 'tags.opus'}\t{'far too long ' * 60}\tbob"]
+    manifest.write_text("\n".join(["path\ttext\tspeaker", *rows]) + "\n")
+    assert main(["align", str(manifest), "--output", str(output)]) == 1
+    assert "cannot be said" in capsys.readouterr().err
+    city, tags = read_manifest(output, ["path", "text", "speaker", "words"])
+    assert Path(city["path"]).samefile(SAMPLES / "city.opus") and city["speaker"] == "ann"
+    assert [word.text for word in timed_words(city)] == "he was born and raised in new york city".split()
+    assert (tags["text"], tags["words"]) == ("far too long " * 60, "[]")
+    # What has times already gets new ones.
+    assert main(["align", str(output), "--output", str(again)]) == 1
+    assert again.read_text() == output.read_text()

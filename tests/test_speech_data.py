@@ -85,7 +85,7 @@ def test_the_first_epoch_goes_from_short_to_long_and_later_ones_do_not(
 ) -> None:
     cache = cache_features(found, FeatureConfig(), tmp_path, processes=1)
     training_set = TrainingSet(
-        [cache], FeatureConfig(), [[]] * len(cache), batch_frames=100, augmentation=NO_AUGMENTATION
+        [cache], FeatureConfig(), encode, batch_frames=100, augmentation=NO_AUGMENTATION
     )
     assert training_set.plan(0, np.random.default_rng(0)) == [[0], [1], [2], [3]]
     orders = [str(training_set.plan(epoch, np.random.default_rng(epoch))) for epoch in range(1, 9)]
@@ -94,9 +94,7 @@ def test_the_first_epoch_goes_from_short_to_long_and_later_ones_do_not(
 
 def test_processes_side_by_side_read_batches_of_like_length(found: list[Utterance], tmp_path: Path) -> None:
     cache = cache_features(found, FeatureConfig(), tmp_path, processes=1)
-    training_set = TrainingSet(
-        [cache], FeatureConfig(), [[]] * len(cache), 100, NO_AUGMENTATION, False, processes=2
-    )
+    training_set = TrainingSet([cache], FeatureConfig(), encode, 100, NO_AUGMENTATION, False, processes=2)
     for epoch in range(8):
         order = training_set.plan(epoch, np.random.default_rng(epoch))
         lengths = [max(cache.lengths[batch]) for batch in order]
