@@ -7,10 +7,12 @@ Goes out: the hidden vectors (batch, steps, hidden) and the state after each seq
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, cast, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
+
+from common.quantized import pack
 
 Cell = Literal["rnn_tanh", "rnn_relu", "lstm", "gru"]
 Normalization = Literal["none", "layer"]
@@ -171,6 +173,14 @@ class RecurrentStack(nn.Module):
             x = finals[-1][0]
         return x, tuple(torch.stack(parts) for parts in zip(*finals, strict=True))
 
+    def step_in_8_bits(self) -> None:
+        """Let every later `step` multiply in 8 bits, with the weights as they are now.
+
+        Three to four times faster, each output a few hundredths off; whole sequences stay exact.
+        """
+        for directions in self.layers:
+            cast(_Direction, cast(nn.ModuleList, directions)[0]).pack()
+
     @staticmethod
     def reorder(state: State, indices: Tensor) -> State:
         """The state of a new batch whose sequence i goes on from sequence `indices[i]` of the old.
@@ -194,6 +204,7 @@ class _Direction(nn.Module):
     def __init__(self, cell: Cell, input_size: int, hidden_size: int) -> None:
         super().__init__()
         self.cell: Cell = cell
+        self._packed: tuple[Any, Any] | None = None
         rows = GATES[cell] * hidden_size
         # Names, order of gates and the two biases are those of torch.nn.LSTM, so weights can be compared.
         self.weight_ih = nn.Parameter(torch.empty(rows, input_size))
@@ -243,12 +254,20 @@ class _Direction(nn.Module):
         PyTorch's loops prepare the weights anew at every call, which for a single step takes several times
         as long as the step.
         """
-        weights: list[Tensor] = [self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
+        if self._packed is not None:
+            cell = getattr(torch.ops.quantized, f"quantized_{self.cell}_cell_dynamic")
+            weights: list[Any] = [*self._packed, self.bias_ih, self.bias_hh]
+        else:
+            cell = getattr(torch, f"{self.cell}_cell")
+            weights = [self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
         if self.cell == "lstm":
-            after: State = torch.lstm_cell(x, state, *weights)
+            after: State = cell(x, state, *weights)
             return after
-        step = {"gru": torch.gru_cell, "rnn_tanh": torch.rnn_tanh_cell, "rnn_relu": torch.rnn_relu_cell}
-        return (step[self.cell](x, state[0], *weights),)
+        return (cell(x, state[0], *weights),)
+
+    def pack(self) -> None:
+        """Let `step` multiply in 8 bits from now on."""
+        self._packed = pack(self.weight_ih, self.bias_ih), pack(self.weight_hh, self.bias_hh)
 
     def _freeze_column(self) -> Tensor:
         """(4 * hidden, 1): shuts the input gate, opens the forget gate, leaves the other two alone."""

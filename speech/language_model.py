@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from common.errors import InputError
-from common.model_files import CONFIG, WEIGHTS, quantize_rows, read_model, write_model
+from common.model_files import CONFIG, WEIGHTS, read_model, write_model
+from common.quantized import can_multiply_in_8_bits, linear, pack
 from common.recurrent import RecurrentConfig, RecurrentStack, State
 from common.search import sample
 from common.topologies import Aligned
@@ -109,14 +111,17 @@ class LanguageModel:
             taken as equally likely. Without it a sentence would gain from words that nobody knows.
 
     Args:
-        network: is put into evaluation mode.
-        in_8_bits: whether `advance` multiplies with the word vectors in 8 bits, where the processor can:
-            three to ten times faster, each log-probability a few hundredths off. `score` stays exact.
+        network: is put into evaluation mode and, for 8 bits, steps in them from then on.
+        in_8_bits: whether `advance` multiplies in 8 bits, where the processor can: three to ten times
+            faster, each log-probability a few hundredths off. `score` stays exact.
     """
 
     def __init__(self, network: LanguageNetwork, in_8_bits: bool = False) -> None:
         self.network = network.eval()
-        self._logits = logits_in_8_bits(network) if in_8_bits else network.logits
+        self._logits: Callable[[Tensor], Tensor] = network.logits
+        if in_8_bits and can_multiply_in_8_bits(network.bias.device):
+            network.aligned.stack.step_in_8_bits()
+            self._logits = partial(linear, packed=pack(network.embedding.weight, network.bias))
         self.vocabulary = network.config.vocabulary
         self.end, self.unknown = END, UNKNOWN
         self.unknown_share = -float(torch.tensor(max(1, network.config.unknown_words)).log())
@@ -208,25 +213,6 @@ class LanguageModel:
             device=device,
         )
         return " ".join([*normalize(prefix).split(), *(self.vocabulary[word] for word in drawn.symbols)])
-
-
-def logits_in_8_bits(network: LanguageNetwork) -> Callable[[Tensor], Tensor]:
-    """What gives a network's logits with 8-bit word vectors, or as ever where PyTorch cannot."""
-    if network.bias.device.type != "cpu" or torch.backends.quantized.engine == "none":
-        return network.logits
-    # The scales are those of the model directory, so that a model that was read loses nothing here.
-    integers, scales = quantize_rows(network.embedding.weight.detach().float())
-    weights = torch._make_per_channel_quantized_tensor(
-        integers, scales.double(), torch.zeros(len(scales), dtype=torch.long), 0
-    )
-    packed = torch.ops.quantized.linear_prepack(weights, network.bias.detach().float())
-
-    def logits(vectors: Tensor) -> Tensor:
-        # The reduced range keeps processors without the newest instructions from overflowing.
-        result: Tensor = torch.ops.quantized.linear_dynamic(vectors, packed, reduce_range=True)
-        return result
-
-    return logits
 
 
 @torch.inference_mode()

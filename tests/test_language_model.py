@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -50,7 +51,7 @@ def test_steps_give_what_whole_sentences_give(model: LanguageModel) -> None:
 
 def test_steps_in_8_bits_are_nearly_those() -> None:
     exact = random_model(hidden_size=40)
-    quick = LanguageModel(exact.network, in_8_bits=True)
+    quick = LanguageModel(deepcopy(exact.network), in_8_bits=True)
     state, _ = exact.start()
     state = exact.reorder(state, torch.zeros(7).long())
     (_, wanted), (_, got) = (one.advance(torch.arange(7), state) for one in (exact, quick))

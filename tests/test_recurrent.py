@@ -150,6 +150,22 @@ def test_lengths_that_do_not_fit_are_refused(lengths: list[int]) -> None:
         stack(torch.zeros(2, 3, 2), torch.tensor(lengths))
 
 
+@pytest.mark.parametrize("cell", CELLS)
+def test_steps_in_8_bits_are_nearly_those(cell: Cell) -> None:
+    torch.manual_seed(3)
+    stack = RecurrentStack(RecurrentConfig(12, 40, cell, layers=2, normalization="layer")).eval()
+    x = torch.randn(5, 12)
+    state = tuple(torch.randn_like(part).tanh() for part in stack.init_state(5))
+    with torch.no_grad():
+        exact, exact_after = stack.step(x, state)
+        stack.step_in_8_bits()
+        quick, after = stack.step(x, state)
+    assert not torch.equal(quick, exact)
+    assert torch.allclose(quick, exact, atol=0.06)
+    for part, exact_part in zip(after, exact_after, strict=True):
+        assert torch.allclose(part, exact_part, atol=0.06)
+
+
 def test_a_bidirectional_stack_has_no_single_step() -> None:
     stack = RecurrentStack(RecurrentConfig(2, 3, bidirectional=True))
     with pytest.raises(ValueError, match="bidirectional"):
