@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from common.errors import InputError
 from common.model_files import CONFIG, WEIGHTS, read_model, write_model
 from common.quantized import can_multiply_in_8_bits, linear, pack
-from common.recurrent import RecurrentConfig, RecurrentStack, State
+from common.recurrent import LockedDropout, RecurrentConfig, RecurrentStack, State
 from common.search import sample
 from common.topologies import Aligned
 from speech.buckets import by_length
@@ -64,6 +64,7 @@ class LanguageNetwork(nn.Module):
         self.embedding = nn.Embedding(len(config.vocabulary), config.embedding_size)
         nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
         self.bias = nn.Parameter(torch.zeros(len(config.vocabulary)))
+        self.dropout = LockedDropout(config.dropout)
         self.aligned = Aligned(
             RecurrentConfig(
                 input_size=config.embedding_size,
@@ -80,8 +81,8 @@ class LanguageNetwork(nn.Module):
 
         Padding behind a sentence changes nothing before it; the state is then not the sentence's.
         """
-        vectors, state = self.aligned(self._dropped(self.embedding(words)), state=state)
-        return self._dropped(vectors), state
+        vectors, state = self.aligned(self.dropout(self.embedding(words)), state=state)
+        return self.dropout(vectors), state
 
     def logits(self, vectors: Tensor) -> Tensor:
         """Predicted vectors (..., embedding) -> logits (..., vocabulary)."""
@@ -91,13 +92,6 @@ class LanguageNetwork(nn.Module):
         """Read words (batch, steps): log-probabilities (batch, steps, vocabulary) of the next, the state."""
         vectors, state = self.predict(words, state)
         return self.logits(vectors).float().log_softmax(dim=-1), state
-
-    def _dropped(self, vectors: Tensor) -> Tensor:
-        """Drop the same features at every step of a sentence (Gal and Ghahramani 2016, arXiv:1512.05287)."""
-        if not self.training or self.config.dropout == 0.0:
-            return vectors
-        mask = torch.full_like(vectors[:, :1], 1.0 - self.config.dropout).bernoulli()
-        return vectors * mask / (1.0 - self.config.dropout)
 
 
 class LanguageModel:

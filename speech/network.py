@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-from common.recurrent import RecurrentConfig, RecurrentStack
+from common.recurrent import LockedDropout, RecurrentConfig, RecurrentStack
 from common.topologies import Aligned
 from speech.features import FeatureConfig
 
@@ -32,7 +32,7 @@ class SpeechConfig:
         stride: frames a step; three frames of 10 ms make steps of 30 ms.
         hidden_size: units of one direction of one LSTM layer.
         lower_layers, upper_layers: of the two bidirectional LSTM stacks.
-        dropout: between layers, in training.
+        dropout: of features between layers, at all steps of an utterance, in training.
     """
 
     symbols: tuple[str, ...]
@@ -66,7 +66,7 @@ class SpeechNetwork(nn.Module):
             padding=config.kernel // 2,
         )
         self.norm = nn.LayerNorm(config.channels)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = LockedDropout(config.dropout)
         self.lower = RecurrentStack(self._stack(config.channels, config.lower_layers))
         width = self.lower.output_size
         self.phones = nn.Linear(width, len(config.phones))

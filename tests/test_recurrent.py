@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from common.recurrent import Cell, RecurrentConfig, RecurrentStack
+from common.recurrent import Cell, LockedDropout, RecurrentConfig, RecurrentStack
 
 CELLS: tuple[Cell, ...] = ("rnn_tanh", "rnn_relu", "lstm", "gru")
 
@@ -148,6 +148,18 @@ def test_lengths_that_do_not_fit_are_refused(lengths: list[int]) -> None:
     stack = RecurrentStack(RecurrentConfig(2, 3))
     with pytest.raises(ValueError, match="lengths"):
         stack(torch.zeros(2, 3, 2), torch.tensor(lengths))
+
+
+def test_a_dropped_feature_is_missing_at_all_steps_of_its_sequence_alone() -> None:
+    torch.manual_seed(6)
+    dropout = LockedDropout(0.25)
+    dropped = dropout(torch.ones(50, 7, 40))
+    assert torch.equal(dropped, dropped[:, :1].expand_as(dropped))
+    assert dropped.unique().tolist() == [0.0, pytest.approx(1 / 0.75)]
+    assert float((dropped == 0.0).float().mean()) == pytest.approx(0.25, abs=0.03)
+    assert not torch.equal(dropped[0], dropped[1])
+    x = torch.randn(2, 3, 4)
+    assert torch.equal(dropout.eval()(x), x)
 
 
 @pytest.mark.parametrize("cell", CELLS)
