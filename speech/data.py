@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -108,9 +109,9 @@ def cache_features(
     found: Sequence[Utterance],
     config: FeatureConfig,
     directory: Path,
-    speed: float = 1.0,
+    speeds: Sequence[float] = (1.0,),
     processes: int = 2,
-) -> FeatureCache:
+) -> list[FeatureCache]:
     """Compute the features of all utterances, or open them where they were computed before.
 
     Args:
@@ -118,41 +119,71 @@ def cache_features(
             holes is not what its owner thinks it is.
         config: how features are made.
         directory: where caches lie; each is named after what is in it.
-        speed: played that many times as fast, pitch and all (Ko et al. 2015, Interspeech).
+        speeds: played that many times as fast, pitch and all (Ko et al. 2015, Interspeech). A recording is
+            read once for all of them.
         processes: how many files are read at the same time.
+
+    Returns:
+        A cache for each speed.
 
     Raises:
         InputError: if a recording cannot be read.
     """
-    identity = [_CACHE_VERSION, asdict(config), speed, [str(utterance.path) for utterance in found]]
-    name = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
-    frames_path, starts_path = directory / f"{name}.memmap", directory / f"{name}.starts.npy"
-    if not starts_path.is_file():
+    stems = {speed: directory / _cache_name(found, config, speed) for speed in speeds}
+    missing = {speed: stem for speed, stem in stems.items() if not _starts_path(stem).is_file()}
+    if missing:
         directory.mkdir(parents=True, exist_ok=True)
-        starts = [0]
-        part = frames_path.with_suffix(".part")
-        with (
-            part.open("wb") as file,
-            ProcessPoolExecutor(processes, initializer=torch.set_num_threads, initargs=(1,)) as pool,
-        ):
-            jobs = [(utterance.path, config, speed) for utterance in found]
-            for features in pool.map(_features_of, jobs, chunksize=16):
-                file.write(features.tobytes())
-                starts.append(starts[-1] + len(features))
-        part.replace(frames_path)
-        np.save(starts_path, np.asarray(starts, dtype=np.int64))
-    starts_array = np.load(starts_path)
-    shape = (int(starts_array[-1]), config.mels)
-    frames = np.memmap(frames_path, dtype=np.float16, mode="r", shape=shape)
-    spans = np.stack([np.zeros(len(found), np.int64), starts_array[:-1], starts_array[1:]], axis=1)
+        _write_caches(found, config, missing, processes)
+    return [_opened(found, config, stems[speed]) for speed in speeds]
+
+
+def _cache_name(found: Sequence[Utterance], config: FeatureConfig, speed: float) -> str:
+    """What names a cache: everything that decides its numbers."""
+    identity = [_CACHE_VERSION, asdict(config), speed, [str(utterance.path) for utterance in found]]
+    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
+
+
+def _starts_path(stem: Path) -> Path:
+    """The file that says where each utterance begins; a cache that has it is whole."""
+    return stem.with_suffix(".starts.npy")
+
+
+def _write_caches(
+    found: Sequence[Utterance], config: FeatureConfig, stems: dict[float, Path], processes: int
+) -> None:
+    """Read every recording and write its features at each speed."""
+    starts: dict[float, list[int]] = {speed: [0] for speed in stems}
+    parts = {speed: stem.with_suffix(".part") for speed, stem in stems.items()}
+    with (
+        ExitStack() as opened,
+        ProcessPoolExecutor(processes, initializer=torch.set_num_threads, initargs=(1,)) as pool,
+    ):
+        files = {speed: opened.enter_context(part.open("wb")) for speed, part in parts.items()}
+        jobs = [(utterance.path, config, tuple(stems)) for utterance in found]
+        for at_speeds in pool.map(_features_of, jobs, chunksize=16):
+            for speed, features in zip(stems, at_speeds, strict=True):
+                files[speed].write(features.tobytes())
+                starts[speed].append(starts[speed][-1] + len(features))
+    for speed, stem in stems.items():
+        parts[speed].replace(stem.with_suffix(".memmap"))
+        np.save(_starts_path(stem), np.asarray(starts[speed], dtype=np.int64))
+
+
+def _opened(found: Sequence[Utterance], config: FeatureConfig, stem: Path) -> FeatureCache:
+    """A cache that was written."""
+    starts = np.load(_starts_path(stem))
+    shape = (int(starts[-1]), config.mels)
+    frames = np.memmap(stem.with_suffix(".memmap"), dtype=np.float16, mode="r", shape=shape)
+    spans = np.stack([np.zeros(len(found), np.int64), starts[:-1], starts[1:]], axis=1)
     return FeatureCache((frames,), spans, tuple(utterance.text for utterance in found))
 
 
-def _features_of(job: tuple[Path, FeatureConfig, float]) -> NDArray[np.float16]:
-    """Read one recording and compute its features: (frames, mels) float16."""
-    path, config, speed = job
-    samples = change_speed(load_audio(path), speed)
-    return LogMel(config)(samples).numpy().astype(np.float16)
+def _features_of(job: tuple[Path, FeatureConfig, tuple[float, ...]]) -> list[NDArray[np.float16]]:
+    """Read one recording and compute its features at each speed: (frames, mels) float16."""
+    path, config, speeds = job
+    samples = load_audio(path)
+    log_mel = LogMel(config)
+    return [log_mel(change_speed(samples, speed)).numpy().astype(np.float16) for speed in speeds]
 
 
 def change_speed(samples: Tensor, speed: float) -> Tensor:

@@ -97,12 +97,8 @@ def train(options: TrainOptions) -> None:
     corpora = [found for path in options.train if (found := utterances(read_corpus(path)))]
     if not corpora:
         raise InputError("training set", "holds no utterance")
-    caches = [
-        FeatureCache.joined(
-            [cache_features(found, config.features, options.cache, speed) for found in corpora]
-        )
-        for speed in options.speeds
-    ]
+    cached = [cache_features(found, config.features, options.cache, options.speeds) for found in corpora]
+    caches = [FeatureCache.joined(at_speed) for at_speed in zip(*cached, strict=True)]
     batch_frames = round(options.batch_seconds / config.features.hop_seconds)
     together = [utterance for found in corpora for utterance in found]
     splicer = Splicer(
@@ -123,7 +119,7 @@ def train(options: TrainOptions) -> None:
         speeds=options.speeds,
     )
     dev = {
-        path.stem: cache_features(utterances(read_corpus(path)), config.features, options.cache)
+        path.stem: cache_features(utterances(read_corpus(path)), config.features, options.cache)[0]
         for path in options.dev
     }
     batches: ResumableBatches[Any] = ResumableBatches(training_set.plan, training_set.collate, options.seed)

@@ -45,14 +45,19 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> list[Utterance]:
 
 
 def test_features_are_computed_once_and_then_opened(found: list[Utterance], tmp_path: Path) -> None:
-    first = cache_features(found, FeatureConfig(), tmp_path, processes=1)
+    (first,) = cache_features(found, FeatureConfig(), tmp_path, processes=1)
     files = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
-    again = cache_features(found, FeatureConfig(), tmp_path, processes=1)
+    (again,) = cache_features(found, FeatureConfig(), tmp_path, processes=1)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == files
     assert first.lengths.tolist() == again.lengths.tolist() == [31, 51, 71, 91]
     assert np.array_equal(first.features(2), again.features(2))
-    faster = cache_features(found, FeatureConfig(), tmp_path, speed=1.1, processes=1)
-    assert faster.lengths.tolist() == [28, 46, 64, 82]
+    slow, same, fast = cache_features(found, FeatureConfig(), tmp_path, (0.9, 1.0, 1.1), processes=1)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}.items() >= files.items()
+    assert slow.lengths.tolist() == [34, 56, 78, 101]
+    assert fast.lengths.tolist() == [28, 46, 64, 82]
+    assert np.array_equal(same.features(2), first.features(2))
+    (alone,) = cache_features(found, FeatureConfig(), tmp_path / "other", (1.1,), processes=1)
+    assert np.array_equal(fast.features(1), alone.features(1))
 
 
 def test_speed_changes_length_and_pitch_together() -> None:
@@ -64,8 +69,8 @@ def test_speed_changes_length_and_pitch_together() -> None:
 
 
 def test_joined_caches_are_their_utterances_one_after_another(found: list[Utterance], tmp_path: Path) -> None:
-    first = cache_features(found[:1], FeatureConfig(), tmp_path, processes=1)
-    rest = cache_features(found[1:], FeatureConfig(), tmp_path, processes=1)
+    (first,) = cache_features(found[:1], FeatureConfig(), tmp_path, processes=1)
+    (rest,) = cache_features(found[1:], FeatureConfig(), tmp_path, processes=1)
     joined = FeatureCache.joined([first, FeatureCache.joined([rest, first])])
     assert joined.texts == ("one", "two", "three", "four", "one")
     assert joined.lengths.tolist() == [31, 51, 71, 91, 31]
@@ -83,7 +88,7 @@ def test_buckets_hold_every_utterance_once_within_the_budget() -> None:
 def test_the_first_epoch_goes_from_short_to_long_and_later_ones_do_not(
     found: list[Utterance], tmp_path: Path
 ) -> None:
-    cache = cache_features(found, FeatureConfig(), tmp_path, processes=1)
+    (cache,) = cache_features(found, FeatureConfig(), tmp_path, processes=1)
     training_set = TrainingSet(
         [cache], FeatureConfig(), encode, batch_frames=100, augmentation=NO_AUGMENTATION
     )
@@ -93,7 +98,7 @@ def test_the_first_epoch_goes_from_short_to_long_and_later_ones_do_not(
 
 
 def test_processes_side_by_side_read_batches_of_like_length(found: list[Utterance], tmp_path: Path) -> None:
-    cache = cache_features(found, FeatureConfig(), tmp_path, processes=1)
+    (cache,) = cache_features(found, FeatureConfig(), tmp_path, processes=1)
     training_set = TrainingSet([cache], FeatureConfig(), encode, 100, NO_AUGMENTATION, False, processes=2)
     for epoch in range(8):
         order = training_set.plan(epoch, np.random.default_rng(epoch))
