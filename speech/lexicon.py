@@ -11,6 +11,8 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from common.errors import InputError
@@ -94,16 +96,20 @@ class Node:
 
     Attributes:
         word: the number in the lexicon of the word that ends here; None if none does.
-        best: the highest log-probability of a word here or below.
     """
 
-    __slots__ = ("_children", "_first", "_last", "_lexicon", "_prefix", "best", "word")
+    __slots__ = ("_children", "_first", "_last", "_lexicon", "_prefix", "word")
 
     def __init__(self, lexicon: Lexicon, prefix: str, first: int, last: int) -> None:
         self._lexicon, self._prefix, self._first, self._last = lexicon, prefix, first, last
-        self.best = max(lexicon.log_probs[first:last])
         self.word = first if lexicon.words[first] == prefix else None
         self._children: dict[int, Node] | None = None
+
+    def best(self, log_probs: NDArray[np.float32]) -> float:
+        """The highest of the log-probabilities (words of the lexicon, ...) of the words here and below."""
+        if self._last - self._first == 1:
+            return float(log_probs[self._first])
+        return float(log_probs[self._first : self._last].max())
 
     @property
     def children(self) -> dict[int, Node]:

@@ -9,14 +9,12 @@ are as good as none and one. An empty text has no words and no end: where nothin
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import attrgetter
 
-import torch
 from torch import Tensor
 
-from common.recurrent import State
+from speech.histories import END, UNKNOWN, History, KnownRows, WordScores
 from speech.lexicon import HotNode, Lexicon, Node, WordModel, hot_phrases, hot_trie
 from speech.options import DecodingOptions
 from speech.text import BLANK, decode, encode
@@ -61,16 +59,9 @@ class WordSearch:
         phrases = hot_phrases(options.hotwords)
         if phrases:
             lexicon = lexicon.including(word for phrase in phrases for word in phrase.split())
-        self.options, self.lexicon, self.model = options, lexicon, model
+        self.options, self.lexicon = options, lexicon
         self.hot = hot_trie(phrases, options.hotword_boost) if phrases else None
-        # Of each word of the lexicon, its number in the language model.
-        self.numbers: list[int] = []
-        self.beginning = _History(None, -1)
-        if model is not None:
-            known = {word: number for number, word in enumerate(model.vocabulary)}
-            self.numbers = [known.get(word, model.unknown) for word in lexicon.words]
-            self.beginning.state, rows = model.start()
-            self.beginning.row = rows[0]
+        self.scores = WordScores(lexicon, model)
 
     def __call__(self, log_probs: Tensor) -> list[TextHypothesis]:
         """The best texts of one utterance: up to `options.beam`, at least one.
@@ -79,24 +70,6 @@ class WordSearch:
             log_probs: (steps, symbols), on the CPU.
         """
         return _Utterance(self).search(log_probs)
-
-
-class _History:
-    """The words before a word, as far as the language model tells them apart.
-
-    Attributes:
-        parent, word: the history before the last word, and its number in the language model.
-        state, row: what the language model remembers and says of the next word, once it was asked. A row is
-            as long as the vocabulary, so it is dropped when no text of the beam needs it.
-    """
-
-    __slots__ = ("following", "parent", "row", "state", "word")
-
-    def __init__(self, parent: _History | None, word: int) -> None:
-        self.parent, self.word = parent, word
-        self.following: dict[int, _History] = {}
-        self.state: State | None = None
-        self.row: Tensor | None = None
 
 
 class _Text:
@@ -125,7 +98,7 @@ class _Text:
     )
 
     def __init__(
-        self, parent: _Text | None, symbol: int, letters: int, node: Node | None, history: _History
+        self, parent: _Text | None, symbol: int, letters: int, node: Node | None, history: History
     ) -> None:
         self.parent, self.symbol = parent, symbol
         self.letters, self.node, self.history = letters, node, history
@@ -151,16 +124,13 @@ class _Utterance:
     """The search through one utterance."""
 
     def __init__(self, shared: WordSearch) -> None:
-        self.options, self.lexicon, self.model = shared.options, shared.lexicon, shared.model
-        self.hot, self.numbers = shared.hot, shared.numbers
-        beginning = _History(None, -1)
-        beginning.state, beginning.row = shared.beginning.state, shared.beginning.row
-        start = self._boundary(None, beginning)
+        self.options, self.lexicon, self.hot = shared.options, shared.lexicon, shared.hot
+        self.scores, self.rows = shared.scores, KnownRows(shared.scores)
+        start = self._boundary(None, self.scores.start())
         start.blank = 1.0
         self.beam = [start]
         self.log_scale = 0.0  # logarithm of the probabilities' common factor
         self.made = [start]
-        self.rows: list[_History] = []
 
     def search(self, log_probs: Tensor) -> list[TextHypothesis]:
         """(steps, symbols) -> texts, best first."""
@@ -195,6 +165,8 @@ class _Utterance:
 
     def _spread(self, number: int, step: list[float], likely: list[tuple[int, float]]) -> list[_Text]:
         """Everything that the texts of the beam become in a step, with its probability."""
+        # Which letters are worth trying depends on the words that they may become.
+        self.rows.keep(text.history for text in self.beam)
         reached: list[_Text] = []
         completed: list[_Text] = []
         blank, space = step[BLANK], step[_SPACE]
@@ -238,13 +210,11 @@ class _Utterance:
                     longer.next_blank += before * p
                 else:
                     longer.next_last += (before_same if symbol == symbol_before else before) * p
-        if completed:
-            self._ask(text.history for text in completed)
-            for text in completed:
-                longer = self._complete(text)
-                longer.step = number
-                longer.next_blank += (text.blank + text.last) * space
-                reached.append(longer)
+        for text in completed:
+            longer = self._complete(text)
+            longer.step = number
+            longer.next_blank += (text.blank + text.last) * space
+            reached.append(longer)
         return reached
 
     def _limit(self) -> float:
@@ -297,19 +267,25 @@ class _Utterance:
         return self.options.open_vocabulary and text.letters > 0 and text.symbol != _APOSTROPHE
 
     def _spell(self, text: _Text, symbol: int) -> _Text | None:
-        """The text and one letter more, if there is such a word."""
+        """The text and one letter more, if there is such a word.
+
+        The beam compares unfinished words by the likeliest one that each may become, after the words before
+        it (Ortmanns et al. 1996, "Language-model look-ahead for large vocabulary speech recognition"). Half
+        as wide a beam then finds as much as with what is likely anywhere.
+        """
         node = None if text.node is None else text.node.children.get(symbol)
-        letters = text.letters + 1
-        options = self.options
+        letters, lm_weight, history = text.letters + 1, self.options.lm_weight, text.history
+        expected = -math.inf
+        if self.options.open_vocabulary and not (symbol == _APOSTROPHE and letters == 1):
+            expected = lm_weight * history.log_prob(UNKNOWN) + self._spelled(letters)
         if node is not None:
-            expected = options.lm_weight * node.best
-        elif options.open_vocabulary and not (symbol == _APOSTROPHE and letters == 1):
-            expected = options.lm_weight * self.lexicon.unknown - options.unknown_letter_penalty * letters
-        else:
+            assert history.row is not None
+            expected = max(expected, lm_weight * node.best(history.row) + self.options.word_bonus)
+        if expected == -math.inf:
             return None
-        longer = _Text(text, symbol, letters, node, text.history)
+        longer = _Text(text, symbol, letters, node, history)
         longer.settled = text.settled
-        longer.bonus = text.settled + expected + options.word_bonus
+        longer.bonus = text.settled + expected
         if self.hot is not None:
             places = text.hot if text.letters else (*text.hot, self.hot)
             longer.hot = _walk(places, symbol)
@@ -319,71 +295,39 @@ class _Utterance:
 
     def _complete(self, text: _Text) -> _Text:
         """The text and a space. The history's row must be known."""
-        number, score = self._word(text)
-        history = text.history
-        if self.model is not None:
-            if number not in history.following:
-                history.following[number] = _History(history, number)
-            history = history.following[number]
+        word = None if text.node is None else text.node.word
+        history = self.scores.after(text.history, word)
         longer = text.following[_SPACE] = self._boundary(text, history)
-        longer.settled = longer.bonus = text.settled + score + sum(place.boost for place in text.hot)
+        longer.settled = longer.bonus = (
+            text.settled + self._said(text) + sum(place.boost for place in text.hot)
+        )
         if text.hot:
             longer.hot = _walk(text.hot, _SPACE)
             longer.bonus += _credit(longer.hot)
         self.made.append(longer)
         return longer
 
-    def _boundary(self, text: _Text | None, history: _History) -> _Text:
+    def _boundary(self, text: _Text | None, history: History) -> _Text:
         """A text before a word's first letter: a second space is none."""
         boundary = _Text(text, _SPACE, 0, self.lexicon.root, history)
         boundary.following[_SPACE] = None
         return boundary
 
-    def _word(self, text: _Text) -> tuple[int, float]:
-        """The text's last word: its number in the language model, and what it adds to the score."""
-        options, row = self.options, text.history.row
-        word = None if text.node is None else text.node.word
-        extra = options.word_bonus if word is not None else self._spelled(text)
-        if self.model is None:
-            log_prob = self.lexicon.unknown if word is None else self.lexicon.log_probs[word]
-            return -1, options.lm_weight * log_prob + extra
-        assert row is not None
-        number = self.model.unknown if word is None else self.numbers[word]
-        log_prob = float(row[number])
-        if word is not None and number == self.model.unknown:
-            log_prob += self.model.unknown_share
-        return number, options.lm_weight * log_prob + extra
+    def _said(self, text: _Text) -> float:
+        """What the text's last word adds to the score."""
+        options, history = self.options, text.history
+        if text.node is not None and text.node.word is not None:
+            return options.lm_weight * history.log_prob(text.node.word) + options.word_bonus
+        return options.lm_weight * history.log_prob(UNKNOWN) + self._spelled(text.letters)
 
-    def _spelled(self, text: _Text) -> float:
-        """What a word that nobody knows adds to the score, beside the language model."""
-        return self.options.word_bonus - self.options.unknown_letter_penalty * text.letters
-
-    def _ask(self, histories: Iterable[_History]) -> None:
-        """Ask the language model what follows these histories, all that are still unasked at once."""
-        if self.model is None:
-            return
-        needed = dict.fromkeys(histories)
-        if all(history.row is not None for history in needed):
-            return
-        # A question costs about the same for one history and for ten: ask for the rest of the beam too.
-        needed.update(dict.fromkeys(text.history for text in self.beam))
-        for history in self.rows:
-            if history not in needed:
-                history.row = None
-        unasked = [history for history in needed if history.row is None]
-        states = [history.parent.state for history in unasked if history.parent and history.parent.state]
-        joined = tuple(torch.cat(parts, dim=1) for parts in zip(*states, strict=True))
-        state, rows = self.model.advance(torch.tensor([history.word for history in unasked]), joined)
-        for place, history in enumerate(unasked):
-            history.row = rows[place]
-            history.state = tuple(part[:, place : place + 1] for part in state)
-        self.rows = list(needed)
+    def _spelled(self, letters: int) -> float:
+        """What a word of so many letters that nobody knows adds to the score, beside the language model."""
+        return self.options.word_bonus - self.options.unknown_letter_penalty * letters
 
     def _finish(self) -> list[TextHypothesis]:
         """The beam's texts that end in a word, with the end of the sentence, best first."""
         totals: dict[_Text, float] = {}
         complete = [text for text in self.beam if text.letters and self._is_word(text)]
-        self._ask(text.history for text in complete)
         for text in self.beam:
             if text.letters == 0:
                 totals[text] = totals.get(text, 0.0) + text.blank
@@ -396,16 +340,13 @@ class _Utterance:
                 while ended.letters and ended.parent is not None:
                     ended = ended.parent
                 totals[ended] = totals.get(ended, 0.0) + text.blank + text.last
-        if self.model is not None:
-            self._ask(text.history for text in totals)
+        self.rows.keep(text.history for text in totals)
         found = []
         for text, probability in totals.items():
             log_prob = math.log(probability) + self.log_scale if probability > 0.0 else -math.inf
             score = log_prob + text.settled
-            if self.model is not None and text.parent is not None:
-                row = text.history.row
-                assert row is not None
-                score += self.options.lm_weight * float(row[self.model.end])
+            if text.parent is not None:
+                score += self.options.lm_weight * text.history.log_prob(END)
             found.append(TextHypothesis(text.symbols(), log_prob, score))
         return sorted(found, key=attrgetter("score"), reverse=True)
 

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections import defaultdict
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -275,11 +276,13 @@ def test_a_walk_through_the_lexicon_meets_every_word_and_the_best_below(log_prob
         return
     lexicon = Lexicon(log_probs)
     assert lexicon.words == sorted(valid)
+    row = np.array(lexicon.log_probs, dtype=np.float32)
     for text in {word[:length] for word in valid for length in range(1, len(word) + 1)}:
         node = lexicon.root
         for symbol in encode(text):
             node = node.children[symbol]
-        assert node.best == max(value for word, value in valid.items() if word.startswith(text))
+        below = max(value for word, value in valid.items() if word.startswith(text))
+        assert node.best(row) == pytest.approx(below)
         assert (None if node.word is None else lexicon.words[node.word]) == (text if text in valid else None)
         assert {text + decode([symbol]) for symbol in node.children} == {
             word[: len(text) + 1] for word in valid if word.startswith(text) and word != text
