@@ -252,6 +252,31 @@ def test_what_is_never_made_would_not_have_stayed(
     assert [decoder(sound) for sound in sounds] == found
 
 
+class OneThingToSay:
+    """A word model that expects one word, whatever is said before it."""
+
+    def __init__(self, vocabulary: tuple[str, ...], expected: str) -> None:
+        self.vocabulary, self.end, self.unknown, self.unknown_share = vocabulary, 0, 1, -1.0
+        self.row = torch.full((1, len(vocabulary)), 1e-4)
+        self.row[0, vocabulary.index(expected)] = 1.0
+
+    def start(self) -> tuple[tuple[Tensor, ...], Tensor]:
+        return (torch.zeros(1, 1, 1),), self.row.log()
+
+    def advance(self, words: Tensor, state: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], Tensor]:
+        return (torch.zeros(1, len(words), 1),), self.row.log().expand(len(words), -1)
+
+
+def test_a_rare_word_that_is_expected_here_is_followed_before_frequent_ones() -> None:
+    lexicon = Lexicon.ranked(["bat", "cat", "mat", "sat", "hat"])
+    log_probs = spoken("hat")
+    log_probs[1, encode("bcmsh")] = math.log(0.19)  # it might be any of them
+    options = DecodingOptions(beam=2, open_vocabulary=False)
+    model = OneThingToSay(("</s>", "<unknown>", *lexicon.words), "hat")
+    assert Decoder(options, lexicon)(log_probs)[0].text == "bat"
+    assert Decoder(options, lexicon, model)(log_probs)[0].text == "hat"
+
+
 def test_a_decoder_can_be_asked_again() -> None:
     decoder = Decoder(DecodingOptions(beam=16), flat(), BigramModel())
     first = decoder(log_probs_of(1, 20, 2.0))
