@@ -102,6 +102,18 @@ def make_speech_parser() -> argparse.ArgumentParser:
 
     one = add_subcommand(
         subcommands,
+        "average",
+        "write the mean of several models of one shape, often better than each",
+        "speech average runs/first/best runs/second/best --shares 0.7 0.3 --output runs/mean",
+    )
+    one.add_argument("models", nargs="+", metavar="MODEL", help="bundled model or model directory")
+    one.add_argument(
+        "--shares", nargs="+", type=float, metavar="X", help="of each model in the mean (all the same)"
+    )
+    one.add_argument("--output", type=Path, required=True, metavar="DIR", help="model directory to write")
+
+    one = add_subcommand(
+        subcommands,
         "export",
         "write the network as ONNX, for other programs",
         "speech export --model english --output english.onnx",

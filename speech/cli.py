@@ -45,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "evaluate": evaluate,
         "train": train,
         "train-lm": train_lm,
+        "average": average,
         "export": export,
         "demo": demo,
     }
@@ -206,6 +207,15 @@ def train_lm(arguments: argparse.Namespace) -> int:
     options = read_options(LanguageModelOptions, arguments)
     train_language_model(options)
     print(options.run / "best")
+    return 0
+
+
+def average(arguments: argparse.Namespace) -> int:
+    """Write the mean of several models."""
+    from speech.averaging import average as average_models
+
+    shares = arguments.shares or [1.0] * len(arguments.models)
+    average_models(arguments.models, shares, arguments.output)
     return 0
 
 
