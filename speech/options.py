@@ -34,9 +34,9 @@ class DecodingOptions:
     least: float = 3e-3
     words: bool = True
     lm_weight: float = 0.7
-    word_bonus: float = 1.0
+    word_bonus: float = 0.5
     open_vocabulary: bool = True
-    unknown_letter_penalty: float = 1.5
+    unknown_letter_penalty: float = 2.5
     hotwords: tuple[str, ...] = ()
     hotword_boost: float = 6.0
     grammar: Path | None = None
