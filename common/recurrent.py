@@ -86,9 +86,7 @@ class LockedDropout(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, steps, features), the same shape."""
-        if not self.training or self.share == 0.0:
-            return x
-        return x * nn.functional.dropout(torch.ones_like(x[:, :1]), self.share)
+        return nn.functional.dropout1d(x.transpose(1, 2), self.share, self.training).transpose(1, 2)
 
 
 class RecurrentStack(nn.Module):
@@ -189,7 +187,8 @@ class RecurrentStack(nn.Module):
         finals: list[State] = []
         for index, directions in enumerate(self.layers):
             if index > 0:
-                x = self.dropout(self.norms[index - 1](x))
+                # Each call is a sequence of one step: steps share no mask.
+                x = self.dropout(self.norms[index - 1](x).unsqueeze(1)).squeeze(1)
             direction = cast(_Direction, cast(nn.ModuleList, directions)[0])
             finals.append(direction.step(x, tuple(part[index] for part in state)))
             x = finals[-1][0]

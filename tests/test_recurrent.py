@@ -162,6 +162,16 @@ def test_a_dropped_feature_is_missing_at_all_steps_of_its_sequence_alone() -> No
     assert torch.equal(dropout.eval()(x), x)
 
 
+def test_a_step_in_training_drops_features_one_by_one() -> None:
+    torch.manual_seed(7)
+    stack = RecurrentStack(RecurrentConfig(4, 50, "gru", 2, dropout=0.5))
+    read: list[torch.Tensor] = []
+    stack.layers[1][0].step = lambda x, state: (read.append(x), state)[1]
+    stack.step(torch.randn(3, 4), stack.init_state(3))
+    dropped = read[0] == 0.0
+    assert dropped.any(dim=1).all() and not dropped.all(dim=1).any()
+
+
 @pytest.mark.parametrize("cell", CELLS)
 def test_steps_in_8_bits_are_nearly_those(cell: Cell) -> None:
     torch.manual_seed(3)
