@@ -14,7 +14,7 @@ from speech.recognizer import BUNDLED
 _MAY_DIFFER = {"dropout"}  # matters in training alone
 
 
-def average(models: Sequence[str | Path], shares: Sequence[float], output: Path) -> None:
+def average(models: Sequence[str | Path], shares: Sequence[float] | None, output: Path) -> None:
     """Write the mean of models that grew from one another, or from one start.
 
     Such models lie in one valley of the loss, and what lies between them is often better than each (Wortsman
@@ -22,24 +22,25 @@ def average(models: Sequence[str | Path], shares: Sequence[float], output: Path)
 
     Args:
         models: bundled names or model directories; shape and dropout are the last one's.
-        shares: of each in the mean; their sum need not be 1.
+        shares: of each in the mean; their sum need not be 1. None: all count the same.
         output: model directory to write.
 
     Raises:
         InputError: if a model cannot be read, shapes differ, or shares and models do not fit together.
     """
+    shares = shares or [1.0] * len(models)
     if len(shares) != len(models):
         raise InputError("--shares", f"{len(shares)} shares for {len(models)} models; give one for each")
     total = sum(shares)
     if total <= 0.0:
         raise InputError("--shares", "must add up to more than 0")
     read = [read_model(find_model(model, BUNDLED)) for model in models]
-    config, first = read[-1]
+    config, last = read[-1]
     for model, (other, _) in zip(models, read, strict=True):
         unlike = {name for name in {*config, *other} - _MAY_DIFFER if config.get(name) != other.get(name)}
         if unlike:
             raise InputError(model, f"is of another shape than {models[-1]}: {', '.join(sorted(unlike))}")
     weighed = [(share / total, tensors) for share, (_, tensors) in zip(shares, read, strict=True)]
-    mean = {name: torch.stack([share * one[name] for share, one in weighed]).sum(dim=0) for name in first}
+    mean = {name: torch.stack([share * one[name] for share, one in weighed]).sum(dim=0) for name in last}
     parts = ", ".join(f"{share:g} of {model}" for share, model in zip(shares, models, strict=True))
     write_model(output, config, mean, f"# Speech recogniser\n\nThe mean of {parts}.\n")

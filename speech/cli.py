@@ -214,8 +214,7 @@ def average(arguments: argparse.Namespace) -> int:
     """Write the mean of several models."""
     from speech.averaging import average as average_models
 
-    shares = arguments.shares or [1.0] * len(arguments.models)
-    average_models(arguments.models, shares, arguments.output)
+    average_models(arguments.models, arguments.shares, arguments.output)
     return 0
 
 

@@ -6,7 +6,7 @@ every word of the lexicon. Rows are long, so only those are kept that the search
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -86,11 +86,9 @@ class WordScores:
             history.following[number] = History(history, number)
         return history.following[number]
 
-    def ask(self, histories: Iterable[History]) -> None:
+    def ask(self, unasked: Sequence[History]) -> None:
         """Make the rows of histories known: a question costs about the same for one and for ten."""
-        unasked = [history for history in histories if history.row is None]
-        if self.model is None or not unasked:
-            return
+        assert self.model is not None  # without one, the row of the only history is always known
         states = [history.parent.state for history in unasked if history.parent and history.parent.state]
         joined = tuple(torch.cat(parts, dim=1) for parts in zip(*states, strict=True))
         state, log_probs = self.model.advance(torch.tensor([history.word for history in unasked]), joined)
@@ -118,10 +116,11 @@ class KnownRows:
     def keep(self, histories: Iterable[History]) -> None:
         """From now on know the rows of these histories, and no others."""
         needed = dict.fromkeys(histories)
-        if all(history.row is not None for history in needed):
+        unasked = [history for history in needed if history.row is None]
+        if not unasked:
             return  # what is known too much goes with the next question
         for history in self._known:
             if history not in needed:
                 history.row = None
-        self._scores.ask(needed)
+        self._scores.ask(unasked)
         self._known = needed
