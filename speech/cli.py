@@ -147,7 +147,9 @@ def _align_manifest(arguments: argparse.Namespace) -> int:
     output: Path | None = arguments.output
     folder = Path() if output is None else output.parent
     with tqdm(unit="recording", disable=not sys.stderr.isatty()) as bar:
-        content, problems = with_word_times(recognizer, Path(arguments.recording), folder, bar.update)
+        content, problems = with_word_times(
+            recognizer, Path(arguments.recording), folder, arguments.batch_size, bar.update
+        )
     for problem in problems:
         print(f"speech: {problem}", file=sys.stderr)
     _print_or_write(content, output)
@@ -173,7 +175,9 @@ def evaluate(arguments: argparse.Namespace) -> int:
     timing: dict[str, object] = {}
     if arguments.timing:
         with tqdm(unit="recording", disable=not sys.stderr.isatty()) as bar:
-            timing = dataclasses.asdict(evaluate_timing(recognizer, arguments.manifest, bar.update))
+            timing = dataclasses.asdict(
+                evaluate_timing(recognizer, arguments.manifest, arguments.batch_size, bar.update)
+            )
     with tqdm(unit="recording", disable=not sys.stderr.isatty()) as bar:
         report = evaluate_recognizer(
             recognizer, arguments.manifest, options, arguments.batch_size, progress=bar.update

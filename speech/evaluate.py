@@ -102,7 +102,10 @@ def evaluate(
 
 
 def evaluate_timing(
-    recognizer: Recognizer, manifest: Path, progress: Callable[[int], object] | None = None
+    recognizer: Recognizer,
+    manifest: Path,
+    batch_size: int = 32,
+    progress: Callable[[int], object] | None = None,
 ) -> TimingReport:
     """Find the true words of every recording of a manifest, and compare their times with the true ones.
 
@@ -113,6 +116,7 @@ def evaluate_timing(
     Args:
         recognizer: what is measured.
         manifest: TSV with the columns `path` and `words`, a JSON list of `[word, start, end]` in seconds.
+        batch_size: segments that go through the network together, at most.
         progress: called with the number of recordings done since the last call.
 
     Raises:
@@ -125,9 +129,14 @@ def evaluate_timing(
             raise InputError(row["path"], "its column 'words' holds no words")
     starts: list[float] = []
     ends: list[float] = []
-    for row, truth in zip(rows, truths, strict=True):
-        said = iter(recognizer.align(row["path"], " ".join(word.text for word in truth)).words)
-        for word in truth:
+    told = (
+        (row["path"], " ".join(word.text for word in truth)) for row, truth in zip(rows, truths, strict=True)
+    )
+    for number, result in recognizer.align_all(told, batch_size):
+        if isinstance(result, InputError):
+            raise result
+        said = iter(result.words)
+        for word in truths[number]:
             parts = [next(said) for _ in word.text.split()]
             starts.append(1000 * abs(parts[0].start - word.start))
             ends.append(1000 * abs(parts[-1].end - word.end))

@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -32,7 +32,7 @@ from speech.segments import SpeechDetector, clean, split
 from speech.stream import Stream
 from speech.text import encode, normalize
 from speech.timing import Quiet
-from speech.transcript import Recording, Transcript
+from speech.transcript import Part, Recording, Transcript, joined
 
 Source = str | Path | BinaryIO | Tensor
 
@@ -149,28 +149,12 @@ class Recognizer:
         """
         options = options or DecodingOptions()
         self.decoder(options)  # what cannot be used is said before anything is read
-        recordings: dict[int, Recording] = {}
-        report = progress or (lambda _: None)
 
-        def finished() -> Iterator[tuple[int, Transcript | InputError, float]]:
-            for number in [number for number, one in recordings.items() if one.done]:
-                recording = recordings.pop(number)
-                report(recording.rest)
-                yield number, recording.result(), recording.seconds
+        def words_of(batch: Sequence[Heard]) -> list[tuple[Word, ...]]:
+            return self._words(batch, options)
 
-        for pool in pools(read_ahead(self._read(sources))):
-            for item in pool:
-                recordings.setdefault(item.number, Recording()).take(item)
-            yield from finished()  # nothing is said in them, or they cannot be read
-            segments = [item for item in pool if isinstance(item, Heard) and item.number in recordings]
-            for batch in batches(segments, batch_size):
-                started = time.perf_counter()
-                spoken = self._words(batch, options)
-                share = (time.perf_counter() - started) / sum(one.sound_seconds for one in batch)
-                for segment, words in zip(batch, spoken, strict=True):
-                    seconds = share * segment.sound_seconds
-                    report(recordings[segment.number].add(segment, words, seconds))
-                yield from finished()
+        for number, recording in self._heard(sources, words_of, batch_size, progress):
+            yield number, recording.result(joined), recording.seconds
 
     def align(self, source: Source, text: str, batch_size: int = 32) -> Transcript:
         """Find where the words of a known text are said in a recording of any length.
@@ -188,28 +172,54 @@ class Recognizer:
             InputError: if the recording cannot be read, nobody speaks in it, or the text has no letters or
                 more than could be said in it.
         """
-        symbols = encode(normalize(text))
-        if not symbols:
-            raise InputError("text", "has no letters: there is nothing to find in the recording")
-        pieces: dict[int, Piece] = {}
-        for pool in pools(read_ahead(self._read([source]))):
-            for batch in batches([item for item in pool if isinstance(item, Heard)], batch_size):
-                for segment, piece in zip(batch, self._hear(batch), strict=True):
-                    pieces[segment.index] = replace(piece, log_probs=piece.log_probs.clone())
-            end = pool[-1]
-        assert isinstance(end, End)
-        if end.problem is not None:
-            raise end.problem
-        heard = [pieces[index] for index in sorted(pieces)]
-        if not heard:
-            raise InputError(_name(source), "nobody speaks in it: there is nothing to find the text in")
-        if steps_needed(symbols) > sum(len(piece.log_probs) for piece in heard):
-            spoken = sum(piece.seconds for piece in heard)
+        ((_, result),) = self.align_all([(source, text)], batch_size)
+        if isinstance(result, InputError):
+            raise result
+        return result
+
+    def align_all(
+        self, recordings: Iterable[tuple[Source, str]], batch_size: int = 32
+    ) -> Generator[tuple[int, Transcript | InputError], None, None]:
+        """As `align` any number of recordings, each with its text; as `transcribe_all`, many together.
+
+        Yields:
+            As soon as a recording is done: its number, and where its words are said or why that cannot be
+            found.
+        """
+        known: list[
+            tuple[int, str, list[int]]
+        ] = []  # of each that is read: number, name, symbols of the text
+        textless: list[tuple[int, str]] = []
+
+        def sources() -> Iterator[Source]:
+            for number, (source, text) in enumerate(recordings):
+                symbols = encode(normalize(text))
+                if symbols:
+                    known.append((number, _name(source), symbols))
+                    yield source
+                else:
+                    textless.append((number, _name(source)))
+
+        def pieces_of(batch: Sequence[Heard]) -> list[Piece]:
+            # A copy: the whole batch would otherwise be kept for each of its pieces.
+            return [replace(piece, log_probs=piece.log_probs.clone()) for piece in self._hear(batch)]
+
+        for position, recording in self._heard(sources(), pieces_of, batch_size):
+            number, name, symbols = known[position]
+            yield number, recording.result(partial(self._aligned, name, symbols))
+        for number, name in textless:
+            yield number, InputError(name, "its text has no letters: there is nothing to find")
+
+    def _aligned(self, name: str, symbols: list[int], pieces: list[Piece], duration: float) -> Transcript:
+        """Where a text is said in the pieces of a recording."""
+        if not pieces:
+            raise InputError(name, "nobody speaks in it: there is nothing to find the text in")
+        if steps_needed(symbols) > sum(len(piece.log_probs) for piece in pieces):
+            spoken = sum(piece.seconds for piece in pieces)
             reason = f"a text of {len(symbols)} letters cannot be said in its {spoken:.1f} s of speech"
-            raise InputError(_name(source), f"{reason}; is it the right one?")
-        return Transcript.of(
-            align_pieces(heard, symbols, end.duration, self.network.config.step_seconds), end.duration
-        )
+            raise InputError(name, f"{reason}; is it the right one?")
+        words = align_pieces(pieces, symbols, duration, self.network.config.step_seconds)
+        return Transcript.of(words, duration)
 
     def stream(self, options: DecodingOptions | None = None) -> Stream:
         """Transcribe sound while it is being recorded; see `speech.stream.Stream`.
@@ -286,6 +296,45 @@ class Recognizer:
         if self._detector is None:
             self._detector = SpeechDetector.load()
         return self._detector
+
+    def _heard(
+        self,
+        sources: Iterable[Source],
+        hear: Callable[[Sequence[Heard]], list[Part]],
+        batch_size: int,
+        progress: Callable[[float], object] | None = None,
+    ) -> Iterator[tuple[int, Recording[Part]]]:
+        """Read any number of recordings and have their segments heard, in batches of like length.
+
+        Args:
+            sources: recordings as in `transcribe`.
+            hear: what is made of the segments of a batch.
+            batch_size, progress: as in `transcribe_all`.
+
+        Yields:
+            As soon as a recording is done: its number, and the recording.
+        """
+        recordings: dict[int, Recording[Part]] = {}
+        report = progress or (lambda _: None)
+
+        def finished() -> Iterator[tuple[int, Recording[Part]]]:
+            for number in [number for number, one in recordings.items() if one.done]:
+                report(recordings[number].rest)
+                yield number, recordings.pop(number)
+
+        for pool in pools(read_ahead(self._read(sources))):
+            for item in pool:
+                recordings.setdefault(item.number, Recording()).take(item)
+            yield from finished()  # nothing is said in them, or they cannot be read
+            segments = [item for item in pool if isinstance(item, Heard) and item.number in recordings]
+            for batch in batches(segments, batch_size):
+                started = time.perf_counter()
+                parts = hear(batch)
+                share = (time.perf_counter() - started) / sum(one.sound_seconds for one in batch)
+                for segment, part in zip(batch, parts, strict=True):
+                    seconds = share * segment.sound_seconds
+                    report(recordings[segment.number].add(segment, part, seconds))
+                yield from finished()
 
     def _read(self, sources: Iterable[Source]) -> Iterator[Heard | End]:
         """Read recordings one after another: their segments, and an end for each."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from common.errors import InputError
 from speech.alignment import Word
 from speech.pool import End, Heard
+
+Part = TypeVar("Part")  # what is made of a segment
 
 
 @dataclass(frozen=True)
@@ -33,10 +37,10 @@ class Transcript:
 
 
 @dataclass
-class Recording:
+class Recording(Generic[Part]):
     """A recording of which something is still to be done."""
 
-    words: dict[int, tuple[Word, ...]] = field(default_factory=dict)  # of each segment
+    parts: dict[int, Part] = field(default_factory=dict)  # of each segment
     end: End | None = None
     seconds: float = 0.0
     reported: float = 0.0  # seconds of sound of which `progress` knows
@@ -47,9 +51,9 @@ class Recording:
             self.end = item
             self.seconds += item.seconds
 
-    def add(self, segment: Heard, words: tuple[Word, ...], seconds: float) -> float:
+    def add(self, segment: Heard, part: Part, seconds: float) -> float:
         """Add what the network heard; gives the seconds of sound up to there that are news."""
-        self.words[segment.index] = words
+        self.parts[segment.index] = part
         self.seconds += seconds
         # What lies before a segment is done with it: pauses count too, but nothing counts twice.
         news = max(0.0, segment.start_seconds + segment.sound_seconds - self.reported)
@@ -59,17 +63,29 @@ class Recording:
     @property
     def done(self) -> bool:
         """Whether it was read to its end and all its segments were heard."""
-        return self.end is not None and (self.end.problem is not None or len(self.words) == self.end.segments)
+        return self.end is not None and (self.end.problem is not None or len(self.parts) == self.end.segments)
 
     @property
     def rest(self) -> float:
         """Seconds of sound behind the last segment."""
         return max(0.0, (self.end.duration if self.end else 0.0) - self.reported)
 
-    def result(self) -> Transcript | InputError:
-        """The transcript, put together from the segments."""
+    def result(self, join: Callable[[list[Part], float], Transcript]) -> Transcript | InputError:
+        """The transcript, or why there is none.
+
+        Args:
+            join: makes it of the parts, in the order of their time, and the recording's seconds; it may
+                raise an `InputError`.
+        """
         assert self.end is not None
         if self.end.problem is not None:
             return self.end.problem
-        words = tuple(word for index in sorted(self.words) for word in self.words[index])
-        return Transcript.of(words, self.end.duration)
+        try:
+            return join([self.parts[index] for index in sorted(self.parts)], self.end.duration)
+        except InputError as error:
+            return error
+
+
+def joined(parts: list[tuple[Word, ...]], duration: float) -> Transcript:
+    """The transcript of a recording, given the words of each of its segments."""
+    return Transcript.of(tuple(word for words in parts for word in words), duration)

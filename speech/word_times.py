@@ -13,6 +13,7 @@ from pathlib import Path
 
 from common.errors import InputError
 from common.manifest import read_manifest
+from speech.alignment import Word
 from speech.recognizer import Recognizer
 from speech.text import normalize
 
@@ -46,7 +47,11 @@ def timed_words(row: Mapping[str, str]) -> list[TimedWord]:
 
 
 def with_word_times(
-    recognizer: Recognizer, manifest: Path, folder: Path, progress: Callable[[int], object] | None = None
+    recognizer: Recognizer,
+    manifest: Path,
+    folder: Path,
+    batch_size: int = 32,
+    progress: Callable[[int], object] | None = None,
 ) -> tuple[str, list[InputError]]:
     """Find the words of every recording of a manifest whose text is known.
 
@@ -54,6 +59,7 @@ def with_word_times(
         recognizer: that finds them.
         manifest: TSV with at least `path` and `text`.
         folder: where the new manifest will lie: its paths are relative to it.
+        batch_size: segments that go through the network together, at most.
         progress: called with the number of recordings done since the last call.
 
     Returns:
@@ -63,17 +69,19 @@ def with_word_times(
         InputError: if the manifest cannot be read.
     """
     rows = read_manifest(manifest, ["path", "text"])
-    lines = ["\t".join([*(column for column in rows[0] if column != "words"), "words"])]
-    problems: list[InputError] = []
-    for row in rows:
-        try:
-            words = recognizer.align(row["path"], row["text"]).words
-        except InputError as error:
-            words = ()
-            problems.append(error)
-        listed = [[word.text, round(word.start, 3), round(word.end, 3)] for word in words]
-        fields = row | {"path": os.path.relpath(row["path"], folder), "words": ""}
-        lines.append("\t".join([*(fields[name] for name in row if name != "words"), json.dumps(listed)]))
+    words: list[tuple[Word, ...]] = [()] * len(rows)
+    problems: dict[int, InputError] = {}
+    for number, result in recognizer.align_all(((row["path"], row["text"]) for row in rows), batch_size):
+        if isinstance(result, InputError):
+            problems[number] = result
+        else:
+            words[number] = result.words
         if progress is not None:
             progress(1)
-    return "\n".join(lines) + "\n", problems
+    columns = [column for column in rows[0] if column != "words"]
+    lines = ["\t".join([*columns, "words"])]
+    for row, said in zip(rows, words, strict=True):
+        fields = row | {"path": os.path.relpath(row["path"], folder)}
+        listed = [[word.text, round(word.start, 3), round(word.end, 3)] for word in said]
+        lines.append("\t".join([*(fields[column] for column in columns), json.dumps(listed)]))
+    return "\n".join(lines) + "\n", [problems[number] for number in sorted(problems)]

@@ -31,6 +31,7 @@ from speech.decoding import collapse
 from speech.evaluate import evaluate_timing
 from speech.text import BLANK, SYMBOLS, encode
 from speech.timing import Quiet, place, spoken_span
+from speech.transcript import Transcript
 from speech.word_times import timed_words
 
 SAMPLES = Path(__file__).parents[1] / "speech" / "samples"
@@ -246,6 +247,26 @@ def test_a_text_that_cannot_be_said_in_the_recording_is_refused(recognizer: Reco
         recognizer.align(0.1 * torch.randn(SAMPLE_RATE), CITY)
     with pytest.raises(InputError, match="no such file"):
         recognizer.align("none.wav", CITY)
+
+
+def test_recordings_that_are_aligned_together_get_what_each_gets_alone(recognizer: Recognizer) -> None:
+    service = "There is no charge for this service."
+    recordings: list[tuple[str | Path, str]] = [
+        (SAMPLES / "city.opus", CITY),
+        ("none.wav", CITY),
+        (SAMPLES / "tags.opus", " ... "),
+        (SAMPLES / "service.opus", service),
+    ]
+    together = dict(recognizer.align_all(recordings, batch_size=2))
+    assert sorted(together) == [0, 1, 2, 3]
+    assert "none.wav: no such file" in str(together[1])
+    assert "tags.opus: its text has no letters" in str(together[2])
+    for number in (0, 3):
+        found, alone = together[number], recognizer.align(*recordings[number])
+        assert isinstance(found, Transcript)
+        assert (found.text, found.duration) == (alone.text, alone.duration)
+        for word, same in zip(found.words, alone.words, strict=True):
+            assert (word.start, word.end) == pytest.approx((same.start, same.end), abs=0.011)
 
 
 def test_align_prints_and_writes_and_takes_the_text_from_a_file(
