@@ -52,7 +52,7 @@ def export(network: CaptionNetwork, folder: Path) -> None:
         metadata={"size": SIZE},
     )
     with torch.no_grad():
-        keys, values, state = network.look(pixels)
+        keys, values, state = network.decoder.look(network.encoder(pixels))
     decoder = to_onnx(
         _Speaking(network.decoder),
         (torch.tensor([START, START]), state, keys, values),
@@ -77,7 +77,7 @@ class _Looking(nn.Module):
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Look at pictures: uint8 (batch, 3, 224, 224)."""
-        keys, values, first = self.network.look(pixels)
+        keys, values, first = self.network.decoder.look(self.network.encoder(pixels))
         return keys, values, first
 
 

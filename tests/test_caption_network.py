@@ -88,6 +88,31 @@ def test_reorder_carries_each_caption_s_own_past(attention: bool) -> None:
     assert after.attention.shape == (3, POSITIONS)
 
 
+@pytest.mark.parametrize(
+    "orders",
+    [
+        # As a beam does it: each picture's captions are doubled, a picture is done, captions change places.
+        [[0, 0, 1, 1, 2, 2], [0, 1, 4, 4], [1, 0, 3, 2], [2, 3]],
+        # Unequally many captions a picture, then equally many again, then another order of pictures.
+        [[0, 0, 1, 2, 2], [1, 2, 3], [2, 0, 1], [0, 0, 1, 1]],
+    ],
+)
+def test_however_captions_are_reordered_each_stays_with_its_picture(orders: list[list[int]]) -> None:
+    decoder = tiny_decoder().eval()
+    views = grids(3)
+    state = decoder.begin(decoder.look(views))
+    told = [(picture, [START]) for picture in range(3)]
+    for number, order in enumerate(orders):
+        _, state = decoder.step(torch.tensor([said[-1] for _, said in told]), state)
+        state = decoder.reorder(state, torch.tensor(order))
+        told = [(told[one][0], [*told[one][1], 3 + (number + row) % 4]) for row, one in enumerate(order)]
+    log_probs, state = decoder.step(torch.tensor([said[-1] for _, said in told]), state)
+    for row, (picture, said) in enumerate(told):
+        alone = decoder(decoder.look(views[picture][None]), torch.tensor([said]))[0, -1]
+        torch.testing.assert_close(log_probs[row], without_forbidden(alone))
+    assert state.attention.shape == (len(told), POSITIONS)
+
+
 def test_padding_never_changes_a_caption_s_loss() -> None:
     decoder = tiny_decoder().eval()
     scene = decoder.look(grids(2))
