@@ -67,7 +67,7 @@ class WordScores:
         # A word that only the lexicon knows is one of all those that the language model does not know.
         only_lexicon = self._columns == model.unknown
         only_lexicon[UNKNOWN] = False
-        self._shares = only_lexicon * model.unknown_share
+        self._shares = only_lexicon * model.unknown_share if only_lexicon.any() else None
         state, log_probs_of_first = model.start()
         self._start = state, self._rows(log_probs_of_first)[0]
 
@@ -98,7 +98,8 @@ class WordScores:
 
     def _rows(self, log_probs: Tensor) -> NDArray[np.float32]:
         """(histories, vocabulary) of the language model -> (histories, words of the lexicon and two more)."""
-        rows: NDArray[np.float32] = (log_probs.index_select(1, self._columns) + self._shares).numpy()
+        of_words = log_probs.index_select(1, self._columns)
+        rows: NDArray[np.float32] = (of_words if self._shares is None else of_words + self._shares).numpy()
         return rows
 
 
