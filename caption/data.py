@@ -225,7 +225,7 @@ def vary(picture: Tensor, mirrored: bool, generator: np.random.Generator) -> Ten
     if mirrored:
         picture = picture.flip(-1)
     # Mild: a caption names what stands at the edges as well.
-    height, width = (int(SIZE * generator.uniform(0.8, 1.0)) for _ in range(2))
+    height, width = (int(SIZE * generator.uniform(0.7, 1.0)) for _ in range(2))
     top, left = int(generator.integers(SIZE - height + 1)), int(generator.integers(SIZE - width + 1))
     crop = picture[:, top : top + height, left : left + width].float()[None]
     view = F.interpolate(crop, size=(SIZE, SIZE), mode="bilinear", align_corners=False)[0]

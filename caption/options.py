@@ -63,7 +63,8 @@ class TrainOptions:
         decoder_epochs, everything_epochs, reward_epochs: passes over the photographs in each stage; 0
             leaves it out.
         decoder_rate, everything_rate, reward_rate: highest of each stage's one-cycle schedule.
-        encoder_share: the encoder's learning rate is this share of the decoder's.
+        encoder_share, reward_encoder_share: the encoder's learning rate is this share of the decoder's, in
+            the second and the third stage; 0 leaves it standing still.
         warmup: share of a stage's steps until the highest rate.
         weight_decay: AdamW's.
         batch_size: photographs in a batch, five captions each.
@@ -72,6 +73,7 @@ class TrainOptions:
         smoothing: of the labels.
         dropout: of word vectors and outputs.
         reward_dropout: the same in the reward stage.
+        bleu_weight: of BLEU-4 beside CIDEr-D in the reward.
         seed: of everything random.
         precision: "bf16-mixed" more than halves the decoder's time on processors that have bfloat16
             instructions.
@@ -90,12 +92,13 @@ class TrainOptions:
     attention: bool = True
     hidden_size: int = 512
     decoder_epochs: int = 5
-    everything_epochs: int = 4
-    reward_epochs: int = 4
+    everything_epochs: int = 8
+    reward_epochs: int = 6
     decoder_rate: float = 1.5e-3
     everything_rate: float = 7e-4
     reward_rate: float = 2e-4
     encoder_share: float = 0.15
+    reward_encoder_share: float = 0.0
     warmup: float = 0.1
     weight_decay: float = 0.01
     batch_size: int = 32
@@ -104,8 +107,9 @@ class TrainOptions:
     smoothing: float = 0.1
     dropout: float = 0.4
     reward_dropout: float = 0.2
+    bleu_weight: float = 1.0
     seed: int = 1
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
-    average_decay: float = 0.99
+    average_decay: float = 0.995
     threads: int = 0
     device: str = "cpu"

@@ -1,18 +1,20 @@
-"""How good a caption is beside what people said of the photograph: CIDEr-D, fast enough to train with.
+"""How good a caption is beside what people said of the photograph, fast enough to train with.
 
-Vedantam et al. 2015, arXiv:1411.5726. Comes in: captions as sequences of symbols. Goes out: one figure each.
+CIDEr-D (Vedantam et al. 2015, arXiv:1411.5726) and BLEU-4 (Papineni et al. 2002, "BLEU: a method for
+automatic evaluation of machine translation"). Captions come in as symbols, a figure each goes out.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from caption.text import END
 
 Ngram = tuple[int, ...]
+Reward = Callable[[int, Sequence[int]], float]  # number of a photograph, caption -> how good it is
 
 _LONGEST = 4
 # Of the penalty for captions that are longer or shorter than the reference.
@@ -66,6 +68,50 @@ class CiderReward:
             weights[len(ngram) - 1][ngram] = count * (self._log_size - self._log_frequency.get(ngram, 0.0))
         norms = tuple(math.sqrt(sum(weight * weight for weight in one.values())) for one in weights)
         return _Vector(weights, norms, max(0, len(caption) + len(self.end) - 1))
+
+
+class BleuReward:
+    """BLEU-4 of single captions against the references of one set of photographs.
+
+    Args:
+        references: for each photograph what people said, as symbols without start and end.
+        with_end: the end of a caption is a word of its own, as in `CiderReward`.
+    """
+
+    def __init__(self, references: Sequence[Sequence[Sequence[int]]], with_end: bool = True) -> None:
+        self.end = (END,) if with_end else ()
+        self._most: list[Counter[Ngram]] = []  # of each n-gram, how often it stands in one reference at most
+        self._lengths: list[list[int]] = []
+        for several in references:
+            most: Counter[Ngram] = Counter()
+            for one in several:
+                most |= Counter(_ngrams((*one, *self.end)))
+            self._most.append(most)
+            self._lengths.append([len(one) + len(self.end) for one in several])
+
+    def __call__(self, number: int, caption: Sequence[int]) -> float:
+        """How much of a caption (symbols without start and end) was said of photograph `number`; 0 to 1."""
+        said = (*caption, *self.end)
+        if len(said) < _LONGEST:
+            return 0.0
+        matches = [0] * _LONGEST
+        for ngram, count in Counter(_ngrams(said)).items():
+            matches[len(ngram) - 1] += min(count, self._most[number][ngram])
+        if 0 in matches:
+            return 0.0
+        # Of references that are equally near in length, the shorter.
+        wanted = min(self._lengths[number], key=lambda length: (abs(length - len(said)), length))
+        logs = sum(math.log(matched / (len(said) - place)) for place, matched in enumerate(matches))
+        return math.exp(logs / _LONGEST + min(0.0, 1.0 - wanted / len(said)))
+
+
+def reward_of(references: Sequence[Sequence[Sequence[int]]], bleu_weight: float) -> Reward:
+    """CIDEr-D and, if it has a weight, so many times BLEU-4; see both."""
+    cider = CiderReward(references)
+    if bleu_weight == 0.0:
+        return cider
+    bleu = BleuReward(references)
+    return lambda number, caption: cider(number, caption) + bleu_weight * bleu(number, caption)
 
 
 def _ngrams(caption: Sequence[int]) -> Iterator[Ngram]:

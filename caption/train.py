@@ -31,7 +31,7 @@ from caption.encoder import EncoderConfig, load_imagenet, load_torchvision
 from caption.evaluate import score_captions
 from caption.network import CaptionConfig, CaptionNetwork, Scene, caption_loss, speakable
 from caption.options import DescribeOptions, TrainOptions
-from caption.reward import CiderReward
+from caption.reward import Reward, reward_of
 from caption.text import END, START, Vocabulary
 from common.errors import InputError
 from common.model_files import read_model, write_model
@@ -48,6 +48,7 @@ class _Stage:
     name: StageName
     epochs: int
     learning_rate: float
+    encoder_share: float  # the encoder's learning rate is this share of the decoder's; 0: it stands still
     batch_size: int
     dropout: float
 
@@ -88,8 +89,9 @@ def _train_stage(
     pictures, dev_pictures = (cache_pictures(several, options.cache) for several in (photographs, dev))
     views: Any = pictures
     dev_views: NDArray[Any] = dev_pictures
-    if stage.name != "everything":
+    if stage.name == "decoder":
         views = tuple(_grids(network, photographs, pictures, options, flipped) for flipped in (False, True))
+    if not stage.encoder_share:
         dev_views = _grids(network, dev, dev_pictures, options)
     vocabulary = Vocabulary(network.config.words)
     training_set = TrainingPhotographs(photographs, vocabulary, views, stage.batch_size)
@@ -134,8 +136,8 @@ class CaptionModule(TrainingModule[CaptionNetwork]):
         self.dev_views = dev_views
         self.options = options
         self.vocabulary = Vocabulary(network.config.words)
-        self.reward = CiderReward(references) if stage.name == "reward" else None
-        network.encoder.requires_grad_(stage.name == "everything")
+        self.reward = reward_of(references, options.bleu_weight) if stage.name == "reward" else None
+        network.encoder.requires_grad_(stage.encoder_share > 0.0)
 
     def scene(self, views: Tensor) -> Scene:
         """Pictures or grids -> what captions are made from."""
@@ -155,7 +157,7 @@ class CaptionModule(TrainingModule[CaptionNetwork]):
         self.log("loss", loss, batch_size=len(batch.lengths))
         return loss
 
-    def _reward_loss(self, scene: Scene, numbers: tuple[int, ...], reward: CiderReward) -> Tensor:
+    def _reward_loss(self, scene: Scene, numbers: tuple[int, ...], reward: Reward) -> Tensor:
         """Self-critical sequence training (Rennie et al. 2017, arXiv:1612.00563).
 
         Of five captions that are drawn for each photograph, those with a better reward than the mean
@@ -200,8 +202,8 @@ class CaptionModule(TrainingModule[CaptionNetwork]):
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The encoder learns in smaller steps than the decoder."""
         groups = decayed(self.network.decoder, self.weight_decay)
-        if self.stage.name == "everything":
-            rate = self.learning_rate * self.options.encoder_share
+        if self.stage.encoder_share:
+            rate = self.learning_rate * self.stage.encoder_share
             groups += decayed(self.network.encoder, self.weight_decay, lr=rate)
         return groups
 
@@ -231,12 +233,20 @@ def _stages(options: TrainOptions) -> list[_Stage]:
     """The stages that the options ask for."""
     size, dropout = options.batch_size, options.dropout
     stages = [
-        _Stage("decoder", options.decoder_epochs, options.decoder_rate, size, dropout),
-        _Stage("everything", options.everything_epochs, options.everything_rate, size, dropout),
+        _Stage("decoder", options.decoder_epochs, options.decoder_rate, 0.0, size, dropout),
+        _Stage(
+            "everything",
+            options.everything_epochs,
+            options.everything_rate,
+            options.encoder_share,
+            size,
+            dropout,
+        ),
         _Stage(
             "reward",
             options.reward_epochs,
             options.reward_rate,
+            options.reward_encoder_share,
             options.reward_batch_size,
             options.reward_dropout,
         ),

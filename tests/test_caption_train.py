@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image, ImageDraw
+from torch import Tensor
 
 from caption import Captioner, DescribeOptions
 from caption.evaluate import evaluate
 from caption.options import TrainOptions
 from caption.train import train
 from common.errors import InputError
+from common.model_files import read_model
 
 SCENES = {
     "red": "a red circle on white",
@@ -92,6 +95,26 @@ def test_training_goes_on_from_a_model_directory(
     assert (
         Captioner.load(tmp_path / "run" / "best").describe(manifest.parent / "red0.png").text == SCENES["red"]
     )
+
+
+def encoder_weights(model: Path) -> dict[str, Tensor]:
+    return {name: weight for name, weight in read_model(model)[1].items() if name.startswith("encoder.")}
+
+
+def test_the_encoder_learns_from_rewards_only_where_it_is_told_to(
+    manifest: Path, trained: TrainOptions, tmp_path: Path
+) -> None:
+    before = encoder_weights(trained.run / "everything" / "best")
+    still = encoder_weights(trained.run / "reward" / "best")
+    assert before and all(torch.equal(weight, still[name]) for name, weight in before.items())
+    changes = {"reward_rate": 1e-2, "reward_encoder_share": 1.0, "bleu_weight": 1.0}
+    train(
+        options(
+            manifest, tmp_path, init=trained.run / "best", decoder_epochs=0, everything_epochs=0, **changes
+        )
+    )
+    moved = encoder_weights(tmp_path / "run" / "reward" / "best")
+    assert not all(torch.equal(weight, moved[name]) for name, weight in before.items())
 
 
 def test_the_plain_vector_to_sequence_form_trains_as_well(manifest: Path, tmp_path: Path) -> None:
