@@ -17,6 +17,7 @@ from caption.options import LOADERS, DescribeOptions, TrainOptions
 from caption.sidecars import EXISTING
 from common.batch import Job, Outcome, in_batches, run
 from common.command import (
+    add_average_options,
     add_batch_options,
     add_shared_options,
     add_subcommand,
@@ -55,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "search": search,
         "evaluate": evaluate,
         "train": train,
+        "average": average,
         "export": export,
         "demo": demo,
     }
@@ -128,6 +130,14 @@ def make_caption_parser() -> argparse.ArgumentParser:
         "caption train --train train.tsv --dev dev.tsv --run runs/photos",
     )
     add_options(one, TrainOptions)
+
+    one = add_subcommand(
+        subcommands,
+        "average",
+        "write the mean of several models of one shape, often better than each",
+        "caption average runs/first/best runs/second/best --shares 0.4 0.6 --output runs/mean",
+    )
+    add_average_options(one)
 
     one = add_subcommand(
         subcommands,
@@ -227,6 +237,16 @@ def train(arguments: argparse.Namespace) -> int:
     options = read_options(TrainOptions, arguments)
     train_captioner(options)
     print(options.run / "best")
+    return 0
+
+
+def average(arguments: argparse.Namespace) -> int:
+    """Write the mean of several models."""
+    check_builds("torchvision")
+    from caption.captioner import BUNDLED
+    from common.averaging import average as average_models
+
+    average_models(arguments.models, arguments.shares, arguments.output, BUNDLED, "Captioner")
     return 0
 
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from common.command import add_batch_options, add_shared_options, add_subcommand, at_least, make_parser
+from common.command import (
+    add_average_options,
+    add_batch_options,
+    add_shared_options,
+    add_subcommand,
+    at_least,
+    make_parser,
+)
 from common.options import add_options, field_docs
 from speech.language_model_options import LanguageModelOptions
 from speech.options import DecodingOptions, TrainOptions
@@ -106,11 +113,7 @@ def make_speech_parser() -> argparse.ArgumentParser:
         "write the mean of several models of one shape, often better than each",
         "speech average runs/first/best runs/second/best --shares 0.7 0.3 --output runs/mean",
     )
-    one.add_argument("models", nargs="+", metavar="MODEL", help="bundled model or model directory")
-    one.add_argument(
-        "--shares", nargs="+", type=float, metavar="X", help="of each model in the mean (all the same)"
-    )
-    one.add_argument("--output", type=Path, required=True, metavar="DIR", help="model directory to write")
+    add_average_options(one)
 
     one = add_subcommand(
         subcommands,

@@ -216,9 +216,10 @@ def train_lm(arguments: argparse.Namespace) -> int:
 
 def average(arguments: argparse.Namespace) -> int:
     """Write the mean of several models."""
-    from speech.averaging import average as average_models
+    from common.averaging import average as average_models
+    from speech.recognizer import BUNDLED
 
-    average_models(arguments.models, arguments.shares, arguments.output)
+    average_models(arguments.models, arguments.shares, arguments.output, BUNDLED, "Speech recogniser")
     return 0
 
 

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from caption.captioner import BUNDLED
+from caption.cli import main as caption_main
+from common.averaging import average
 from common.errors import InputError
 from common.model_files import read_model, write_model
-from speech.averaging import average
 from speech.cli import main
 from speech.network import SpeechConfig, SpeechNetwork
 from speech.text import SYMBOLS
@@ -59,5 +61,20 @@ def test_what_has_no_mean_is_refused(
     write_random(tmp_path / "first", 1)
     write_random(tmp_path / "second", 2, **shape)
     with pytest.raises(InputError, match=reason):
-        average([tmp_path / "first", tmp_path / "second"], shares, tmp_path / "mean")
+        average([tmp_path / "first", tmp_path / "second"], shares, tmp_path / "mean", tmp_path, "Mean")
     assert not (tmp_path / "mean").exists()
+
+
+def test_captioners_have_a_mean_as_well(tmp_path: Path) -> None:
+    config, weights = read_model(BUNDLED / "photos")
+    changed = {name: 3 * tensor if tensor.is_floating_point() else tensor for name, tensor in weights.items()}
+    write_model(tmp_path / "changed", config, changed, "# A card")
+    assert (
+        caption_main(["average", "photos", str(tmp_path / "changed"), "--output", str(tmp_path / "mean")])
+        == 0
+    )
+    mean = read_model(tmp_path / "mean")[1]
+    assert mean.keys() == weights.keys()
+    for name, tensor in mean.items():
+        expected = 2 * weights[name] if tensor.is_floating_point() else weights[name]
+        torch.testing.assert_close(tensor, expected, atol=1e-3, rtol=1e-3)
