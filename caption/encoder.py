@@ -65,6 +65,11 @@ class EncoderConfig:
         return EncoderConfig(name, (123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 
 
+# Pictures that are looked at together. Of many more, each layer's output no longer fits into the caches, and
+# its memory is taken from the system and given back every time: half as fast on two threads.
+_AT_ONCE = 4
+
+
 class Encoder(nn.Module):
     """A convolutional network up to its last grid, with its pre-processing.
 
@@ -88,6 +93,10 @@ class Encoder(nn.Module):
     def forward(self, pictures: Tensor) -> Tensor:
         """Look at pictures: uint8 or float (batch, 3, 224, 224), 0 to 255 -> (batch, 49, channels)."""
         return self.network(self.prepare(pictures)).flatten(2).transpose(1, 2)
+
+    def in_turn(self, pictures: Tensor) -> Tensor:
+        """As `forward`, a few pictures at a time: faster where nothing is learned."""
+        return torch.cat([self(few) for few in pictures.split(_AT_ONCE)])
 
     def prepare(self, pictures: Tensor) -> Tensor:
         """Scale pictures and lay them out so that CPUs are four times as fast: channels last."""

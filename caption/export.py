@@ -44,15 +44,16 @@ def export(network: CaptionNetwork, folder: Path) -> None:
     batch = {0: "batch"}
     grid = tuple(Port(name, {**batch, 1: "positions"}) for name in ("keys", "values"))
     pixels = torch.zeros(2, 3, SIZE, SIZE, dtype=torch.uint8)
+    looking = _Looking(network)
     encoder = to_onnx(
-        _Looking(network),
+        looking,
         (pixels,),
         inputs=(Port("pixels", batch),),
         outputs=(*grid, Port("state", batch)),
         metadata={"size": SIZE},
     )
     with torch.no_grad():
-        keys, values, state = network.decoder.look(network.encoder(pixels))
+        keys, values, state = looking(pixels)
     decoder = to_onnx(
         _Speaking(network.decoder),
         (torch.tensor([START, START]), state, keys, values),
@@ -69,7 +70,10 @@ def export(network: CaptionNetwork, folder: Path) -> None:
 
 
 class _Looking(nn.Module):
-    """Pictures -> keys, values and the first state."""
+    """Pictures -> keys, values and the first state, as `CaptionNetwork.look`.
+
+    That looks at a few pictures in turn, which in a graph would fix how many there are.
+    """
 
     def __init__(self, network: CaptionNetwork) -> None:
         super().__init__()

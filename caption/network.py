@@ -194,11 +194,6 @@ class Decoder(nn.Module):
 _SHARPNESS = 4.0
 
 
-# Pictures that pass through the encoder together. Of many more, each layer's output no longer fits into the
-# caches, and its memory is taken from the system and given back every time: half as fast on two threads.
-_AT_ONCE = 4
-
-
 class CaptionNetwork(nn.Module):
     """Encoder and decoder together."""
 
@@ -210,7 +205,7 @@ class CaptionNetwork(nn.Module):
 
     def look(self, pictures: Tensor) -> Scene:
         """uint8 (pictures, 3, 224, 224) -> what captions are made from."""
-        return self.decoder.look(torch.cat([self.encoder(few) for few in pictures.split(_AT_ONCE)]))
+        return self.decoder.look(self.encoder.in_turn(pictures))
 
 
 def speakable(logits: Tensor) -> Tensor:

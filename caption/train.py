@@ -265,7 +265,7 @@ def _grids(
     encoder = network.encoder.to("cuda" if options.device == "cuda" else "cpu").eval()
 
     def encode(batch: Tensor) -> Tensor:
-        return encoder(batch.to(encoder.mean.device)).cpu()
+        return encoder.in_turn(batch.to(encoder.mean.device)).cpu()
 
     return cache_grids(encode, encoder.state_dict(), photographs, pictures, options.cache, flipped)
 

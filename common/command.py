@@ -69,6 +69,15 @@ def add_shared_options(
     )
 
 
+def add_average_options(parser: argparse.ArgumentParser) -> None:
+    """What a mean of models is made of: `models`, `shares` (None where they are alike) and `output`."""
+    parser.add_argument("models", nargs="+", metavar="MODEL", help="bundled model or model directory")
+    parser.add_argument(
+        "--shares", nargs="+", type=float, metavar="X", help="of each model in the mean (all the same)"
+    )
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="model directory to write")
+
+
 def add_batch_options(
     parser: argparse.ArgumentParser, *, kind: str, formats: Sequence[str], output: str
 ) -> None:
@@ -211,15 +220,6 @@ def load_page(name: str) -> Callable[..., None]:
         page: Callable[..., None] = entry.load()
         return page
     raise InputError("demo", "the pages are not installed; install the suite with pip")
-
-
-def add_average_options(parser: argparse.ArgumentParser) -> None:
-    """What a mean of models is made of: `models`, `shares` (None where they are alike) and `output`."""
-    parser.add_argument("models", nargs="+", metavar="MODEL", help="bundled model or model directory")
-    parser.add_argument(
-        "--shares", nargs="+", type=float, metavar="X", help="of each model in the mean (all the same)"
-    )
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="model directory to write")
 
 
 def resolve_device(device: str) -> str:

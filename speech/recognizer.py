@@ -153,7 +153,7 @@ class Recognizer:
         def words_of(batch: Sequence[Heard]) -> list[tuple[Word, ...]]:
             return self._words(batch, options)
 
-        for number, recording in self._heard(sources, words_of, batch_size, progress):
+        for number, recording in self._hear_all(sources, words_of, batch_size, progress):
             yield number, recording.result(joined), recording.seconds
 
     def align(self, source: Source, text: str, batch_size: int = 32) -> Transcript:
@@ -186,9 +186,8 @@ class Recognizer:
             As soon as a recording is done: its number, and where its words are said or why that cannot be
             found.
         """
-        known: list[
-            tuple[int, str, list[int]]
-        ] = []  # of each that is read: number, name, symbols of the text
+        # Of each recording that is read: its number, its name, and the symbols of its text.
+        known: list[tuple[int, str, list[int]]] = []
         textless: list[tuple[int, str]] = []
 
         def sources() -> Iterator[Source]:
@@ -204,7 +203,7 @@ class Recognizer:
             # A copy: the whole batch would otherwise be kept for each of its pieces.
             return [replace(piece, log_probs=piece.log_probs.clone()) for piece in self._hear(batch)]
 
-        for position, recording in self._heard(sources(), pieces_of, batch_size):
+        for position, recording in self._hear_all(sources(), pieces_of, batch_size):
             number, name, symbols = known[position]
             yield number, recording.result(partial(self._aligned, name, symbols))
         for number, name in textless:
@@ -228,12 +227,12 @@ class Recognizer:
         second. A grammar holds for it too.
         """
         final = options or DecodingOptions()
-        partial = replace(final, beam=1, hotwords=())
+        early = replace(final, beam=1, hotwords=())
         self.decoder(final)
 
         def hear(samples: Tensor, is_final: bool) -> tuple[Word, ...]:
             segment = Heard(0, 0, 0.0, self.log_mel(samples), len(samples) / SAMPLE_RATE)
-            return self._words([segment], final if is_final else partial)[0]
+            return self._words([segment], final if is_final else early)[0]
 
         return Stream(hear, self.detector())
 
@@ -297,7 +296,7 @@ class Recognizer:
             self._detector = SpeechDetector.load()
         return self._detector
 
-    def _heard(
+    def _hear_all(
         self,
         sources: Iterable[Source],
         hear: Callable[[Sequence[Heard]], list[Part]],
