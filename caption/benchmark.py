@@ -87,10 +87,14 @@ def compare(
 def describe_files(
     captioner: Captioner, paths: Sequence[str], options: DescribeOptions, batch_size: int
 ) -> list[str]:
-    """What the command does: threads read while the network works."""
+    """What the command does: some threads read, and others answer a batch each."""
     jobs = [Job(Input(path, path)) for path in paths]
     process = in_batches(
-        load_image, lambda batch: captioner.describe_batch(batch, options), batch_size, LOADERS
+        load_image,
+        lambda batch: captioner.describe_batch(batch, options),
+        batch_size,
+        LOADERS,
+        torch.get_num_threads(),
     )
     return [outcome.result.text for outcome in process(jobs) if not isinstance(outcome.result, InputError)]
 

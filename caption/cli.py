@@ -175,7 +175,8 @@ def describe(arguments: argparse.Namespace) -> int:
         def answer(pictures: list[Tensor]) -> list[Caption]:
             return captioner.describe_batch(pictures, options)
 
-        yield from in_batches(load_image, answer, arguments.batch_size, LOADERS)(left)
+        answerers = _answerers(captioner)
+        yield from in_batches(load_image, answer, arguments.batch_size, LOADERS, answerers)(left)
 
     summary = run(jobs, process, deliver, command="caption", report=arguments.report, unit="photo")
     return summary.exit_status
@@ -198,7 +199,7 @@ def search(arguments: argparse.Namespace) -> int:
     answer([])  # a sentence without a known word is said once, not for every photograph
     summary = run(
         [Job(one) for one in inputs],
-        in_batches(load_image, answer, arguments.batch_size, LOADERS),
+        in_batches(load_image, answer, arguments.batch_size, LOADERS, _answerers(captioner)),
         lambda job, score: found.append((score, job.input.path)),
         command="caption",
         unit="photo",
@@ -323,6 +324,13 @@ def _captioner(arguments: argparse.Namespace) -> Captioner:
     from caption.captioner import Captioner
 
     return Captioner.load(arguments.model, resolve_device(arguments.device), arguments.threads)
+
+
+def _answerers(captioner: Captioner) -> int:
+    """Batches that are answered at once: as many as PyTorch has threads; there is one of any other device."""
+    import torch
+
+    return torch.get_num_threads() if captioner.device.type == "cpu" else 1
 
 
 if __name__ == "__main__":

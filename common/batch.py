@@ -23,10 +23,11 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TextIO, TypeVar
+from typing import TYPE_CHECKING, Generic, TextIO, TypeAlias, TypeVar
 
 from common.errors import InputError
 from common.inputs import Input
+from common.threads import in_threads
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -144,42 +145,34 @@ def in_batches(
     answer: Callable[[list[Loaded]], Sequence[Result | InputError]],
     batch_size: int,
     workers: int = 1,
+    answerers: int = 1,
 ) -> Callable[[Iterable[Job]], Iterator[Outcome[Result]]]:
-    """A `process` for `run` that loads inputs in threads while the network answers a batch.
+    """A `process` for `run` that loads inputs in threads while the network answers batches.
+
+    Outcomes come in the order of the inputs.
 
     Args:
         load: reads one input by its path; raises `InputError` if it cannot. A bad input is out before
             its batch is made, and does not spoil it.
         answer: one result an input, in order. If it raises `InputError`, the batch is done again one
             by one.
-        batch_size: inputs that are answered together; as many more are loaded ahead.
+        batch_size: inputs that are answered together; one batch more than there are `answerers` is loaded
+            ahead.
         workers: threads that load.
+        answerers: batches that are answered at once; see `common.threads.in_threads`.
     """
 
     def process(jobs: Iterable[Job]) -> Iterator[Outcome[Result]]:
-        left = iter(jobs)
+        def outcomes(batch: list[_Loaded[Loaded]]) -> list[Outcome[Result]]:
+            return _outcomes(answer, batch)
+
         with ExitStack() as stack:
-            pool = ThreadPoolExecutor(workers)
-            stack.callback(pool.shutdown, wait=False, cancel_futures=True)
-            waiting = deque(
-                (job, pool.submit(_timed_load, load, job)) for job in islice(left, 2 * batch_size)
-            )
-            while waiting:
-                batch: list[tuple[Job, Loaded, float]] = []
-                while waiting and len(batch) < batch_size:
-                    job, future = waiting.popleft()
-                    for following in islice(left, 1):
-                        waiting.append((following, pool.submit(_timed_load, load, following)))
-                    loaded, seconds = future.result()
-                    if isinstance(loaded, InputError):
-                        yield Outcome(job, loaded, seconds)
-                    else:
-                        batch.append((job, loaded, seconds))
-                started = time.perf_counter()
-                results = _answers(answer, [loaded for _, loaded, _ in batch])
-                share = (time.perf_counter() - started) / max(1, len(batch))
-                for (job, _, seconds), result in zip(batch, results, strict=True):
-                    yield Outcome(job, result, seconds + share)
+            batches = _loaded_batches(load, jobs, batch_size, workers, (answerers + 1) * batch_size)
+            stack.callback(batches.close)
+            answered = in_threads(outcomes, batches, answerers)
+            stack.callback(answered.close)
+            for _, found in answered:
+                yield from found
 
     return process
 
@@ -351,6 +344,39 @@ def _output_names(inputs: Sequence[Input]) -> list[str]:
             taken[number] += 1
 
 
+# A job, what its input holds or why it cannot be read, and the seconds that loading took.
+_Loaded: TypeAlias = tuple[Job, Loaded | InputError, float]
+
+
+def _loaded_batches(
+    load: Callable[[str], Loaded], jobs: Iterable[Job], batch_size: int, workers: int, ahead: int
+) -> Generator[list[_Loaded[Loaded]], None, None]:
+    """Batches in the order of the inputs, with those between them that cannot be read.
+
+    Args:
+        load, jobs: as in `in_batches`.
+        batch_size: inputs of a batch that can be read; those that cannot are at most as many.
+        workers: threads that load.
+        ahead: inputs that are loaded before they are wanted.
+    """
+    left = iter(jobs)
+    with ExitStack() as stack:
+        pool = ThreadPoolExecutor(workers)
+        stack.callback(pool.shutdown, wait=False, cancel_futures=True)
+        waiting = deque((job, pool.submit(_timed_load, load, job)) for job in islice(left, ahead))
+        while waiting:
+            batch: list[_Loaded[Loaded]] = []
+            good = 0
+            while waiting and good < batch_size and len(batch) < 2 * batch_size:
+                job, future = waiting.popleft()
+                for following in islice(left, 1):
+                    waiting.append((following, pool.submit(_timed_load, load, following)))
+                loaded, seconds = future.result()
+                batch.append((job, loaded, seconds))
+                good += not isinstance(loaded, InputError)
+            yield batch
+
+
 def _timed_load(load: Callable[[str], Loaded], job: Job) -> tuple[Loaded | InputError, float]:
     """What one input holds, or why it cannot be read, and the seconds that it took."""
     started = time.perf_counter()
@@ -362,12 +388,28 @@ def _timed_load(load: Callable[[str], Loaded], job: Job) -> tuple[Loaded | Input
     return loaded, time.perf_counter() - started
 
 
+def _outcomes(
+    answer: Callable[[list[Loaded]], Sequence[Result | InputError]], batch: list[_Loaded[Loaded]]
+) -> list[Outcome[Result]]:
+    """What became of each job of a batch."""
+    good = [loaded for _, loaded, _ in batch if not isinstance(loaded, InputError)]
+    started = time.perf_counter()
+    results = iter(_answers(answer, good) if good else [])
+    share = (time.perf_counter() - started) / max(1, len(good))
+    return [
+        Outcome(job, loaded, seconds)
+        if isinstance(loaded, InputError)
+        else Outcome(job, next(results), seconds + share)
+        for job, loaded, seconds in batch
+    ]
+
+
 def _answers(
     answer: Callable[[list[Loaded]], Sequence[Result | InputError]], batch: list[Loaded]
 ) -> Sequence[Result | InputError]:
     """One result or error an input of a batch."""
     try:
-        return answer(batch) if batch else []
+        return answer(batch)
     except InputError as error:
         if len(batch) == 1:
             return [error]

@@ -15,20 +15,32 @@ def can_multiply_in_8_bits(device: torch.device) -> bool:
     return device.type == "cpu" and torch.backends.quantized.engine != "none"
 
 
-def pack(weights: Tensor, bias: Tensor) -> Any:
-    """A linear layer's weights (outputs, inputs) and bias (outputs,) in the form that 8-bit products take.
+class Packed:
+    """A linear layer's weights in the form that 8-bit products take.
 
     The scales are those of a model directory in 8 bits, so that a model that was read from one loses nothing.
+
+    Args:
+        weights: (outputs, inputs).
+        bias: (outputs,).
     """
-    integers, scales = quantize_rows(weights.detach().float())
-    quantized = torch._make_per_channel_quantized_tensor(
-        integers, scales.double(), torch.zeros(len(scales), dtype=torch.long), 0
-    )
-    return torch.ops.quantized.linear_prepack(quantized, bias.detach().float())
 
+    def __init__(self, weights: Tensor, bias: Tensor) -> None:
+        integers, scales = quantize_rows(weights.detach().float())
+        quantized = torch._make_per_channel_quantized_tensor(
+            integers, scales.double(), torch.zeros(len(scales), dtype=torch.long), 0
+        )
+        self.bias = bias.detach().float()
+        self._packed: Any = torch.ops.quantized.linear_prepack(quantized, None)
+        # PyTorch rounds vectors by the lowest and the highest number among all of them. With this one beside
+        # them, and each stretched to its own highest, what a vector becomes depends on no other.
+        self._span = torch.zeros(1, weights.shape[1])
+        self._span[0, 0], self._span[0, -1] = 1.0, -1.0
 
-def linear(vectors: Tensor, packed: Any) -> Tensor:
-    """vectors (..., inputs) times packed weights, plus bias: (..., outputs)."""
-    # The reduced range keeps processors without the newest instructions from overflowing.
-    result: Tensor = torch.ops.quantized.linear_dynamic(vectors, packed, reduce_range=True)
-    return result
+    def __call__(self, vectors: Tensor) -> Tensor:
+        """(batch, inputs) times the weights, plus bias: (batch, outputs), each vector as if it were alone."""
+        highest = vectors.abs().amax(dim=1, keepdim=True).clamp_min(1e-30)
+        spread = torch.cat([vectors / highest, self._span])
+        # The reduced range keeps processors without the newest instructions from overflowing.
+        product = torch.ops.quantized.linear_dynamic(spread, self._packed, reduce_range=True)[:-1]
+        return torch.addcmul(self.bias, product, highest)

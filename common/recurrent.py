@@ -7,12 +7,12 @@ Goes out: the hidden vectors (batch, steps, hidden) and the state after each seq
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, cast, get_args
+from typing import Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
 
-from common.quantized import pack
+from common.quantized import Packed
 
 Cell = Literal["rnn_tanh", "rnn_relu", "lstm", "gru"]
 Normalization = Literal["none", "layer"]
@@ -225,7 +225,7 @@ class _Direction(nn.Module):
     def __init__(self, cell: Cell, input_size: int, hidden_size: int) -> None:
         super().__init__()
         self.cell: Cell = cell
-        self._packed: tuple[Any, Any] | None = None
+        self._packed: tuple[Packed, Packed] | None = None
         rows = GATES[cell] * hidden_size
         # Names, order of gates and the two biases are those of torch.nn.LSTM, so weights can be compared.
         self.weight_ih = nn.Parameter(torch.empty(rows, input_size))
@@ -276,11 +276,10 @@ class _Direction(nn.Module):
         as long as the step.
         """
         if self._packed is not None:
-            cell = getattr(torch.ops.quantized, f"quantized_{self.cell}_cell_dynamic")
-            weights: list[Any] = [*self._packed, self.bias_ih, self.bias_hh]
-        else:
-            cell = getattr(torch, f"{self.cell}_cell")
-            weights = [self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
+            of_input, of_hidden = self._packed
+            return _gated(self.cell, of_input(x), of_hidden(state[0]), state)
+        cell = getattr(torch, f"{self.cell}_cell")
+        weights = [self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
         if self.cell == "lstm":
             after: State = cell(x, state, *weights)
             return after
@@ -288,7 +287,7 @@ class _Direction(nn.Module):
 
     def pack(self) -> None:
         """Let `step` multiply in 8 bits from now on."""
-        self._packed = pack(self.weight_ih, self.bias_ih), pack(self.weight_hh, self.bias_hh)
+        self._packed = Packed(self.weight_ih, self.bias_ih), Packed(self.weight_hh, self.bias_hh)
 
     def _freeze_column(self) -> Tensor:
         """(4 * hidden, 1): shuts the input gate, opens the forget gate, leaves the other two alone."""
@@ -296,6 +295,23 @@ class _Direction(nn.Module):
         column = self.weight_ih.new_zeros(4, hidden)
         column[0], column[1] = -_SHUT, _SHUT
         return column.view(-1, 1)
+
+
+def _gated(cell: Cell, from_input: Tensor, from_hidden: Tensor, state: State) -> State:
+    """The state after a step, given what input and hidden vector bring: (batch, gates * hidden) each."""
+    if cell == "rnn_tanh":
+        return ((from_input + from_hidden).tanh(),)
+    if cell == "rnn_relu":
+        return ((from_input + from_hidden).relu(),)
+    if cell == "gru":
+        reset_in, update_in, new_in = from_input.chunk(3, dim=1)
+        reset_hidden, update_hidden, new_hidden = from_hidden.chunk(3, dim=1)
+        update = (update_in + update_hidden).sigmoid()
+        new = (new_in + (reset_in + reset_hidden).sigmoid() * new_hidden).tanh()
+        return (torch.lerp(new, state[0], update),)
+    enter, forget, new, leave = (from_input + from_hidden).chunk(4, dim=1)
+    memory = forget.sigmoid() * state[1] + enter.sigmoid() * new.tanh()
+    return leave.sigmoid() * memory.tanh(), memory
 
 
 @dataclass(frozen=True)

@@ -57,9 +57,27 @@ def augment(
     features: Features, config: FeatureConfig, augmentation: Augmentation, generator: np.random.Generator
 ) -> Features:
     """Vary one utterance's features (frames, mels), which are left as they are; frames may be added."""
+    return views(features, config, augmentation, generator, 1)[0]
+
+
+def views(
+    features: Features,
+    config: FeatureConfig,
+    augmentation: Augmentation,
+    generator: np.random.Generator,
+    count: int,
+) -> list[Features]:
+    """As `augment`, several times over, with the same frames added: each step is the same moment in all."""
+    features = _with_quiet(features, augmentation, generator)
+    return [_view(features, config, augmentation, generator) for _ in range(count)]
+
+
+def _view(
+    features: Features, config: FeatureConfig, augmentation: Augmentation, generator: np.random.Generator
+) -> Features:
+    """Vary what is heard in each frame, and leave the frames where they are."""
     if augmentation.warp:
         features = warped(features, 1.0 + augmentation.warp * generator.uniform(-1.0, 1.0), config)
-    features = _with_quiet(features, augmentation, generator)
     echoes = generator.random() < augmentation.echo_share
     noisy = generator.random() < augmentation.noise_share
     if echoes:

@@ -21,7 +21,7 @@ from torch import Tensor
 from torchaudio.functional import resample
 
 from speech.audio import load_audio
-from speech.augmentation import Augmentation, augment
+from speech.augmentation import Augmentation, views
 from speech.buckets import by_length
 from speech.features import FeatureConfig, LogMel
 from speech.splicing import Splicer
@@ -251,12 +251,13 @@ class TrainingSet:
         caches: the same utterances, one cache a speed; each epoch draws a speed for each utterance.
         config: how their features were made.
         pronounce: a text's phones; none where they are not known.
-        batch_frames: frames of a batch, padding included.
+        batch_frames: frames of a batch, padding and all views included.
         augmentation: how features are varied.
         short_first: begin with the short utterances.
         processes: that read batches side by side: theirs are of like length, so that none waits.
         splicer: exchanges words between utterances; its speeds are those of the caches.
         speeds: of the caches.
+        views: how often each utterance is heard in its batch, each time varied otherwise.
     """
 
     def __init__(
@@ -270,6 +271,7 @@ class TrainingSet:
         processes: int = 1,
         splicer: Splicer | None = None,
         speeds: Sequence[float] = (1.0,),
+        views: int = 1,
     ) -> None:
         self.caches = caches
         self.config = config
@@ -279,8 +281,9 @@ class TrainingSet:
         self.augmentation = augmentation
         self.short_first = short_first
         self.processes = processes
+        self.views = views
         self.lengths = caches[0].lengths
-        self.buckets: list[Sequence[int]] = [*by_length(self.lengths.tolist(), batch_frames)]
+        self.buckets: list[Sequence[int]] = [*by_length(self.lengths.tolist(), batch_frames // views)]
 
     def plan(self, epoch: int, generator: np.random.Generator) -> list[Sequence[int]]:
         """The epoch's batches: perhaps the shortest first in the first epoch, then in any order.
@@ -300,14 +303,20 @@ class TrainingSet:
         return [batches[number] for number in [*groups.flat, *range(whole, len(batches))]]
 
     def collate(self, numbers: Sequence[int], generator: np.random.Generator) -> SpeechBatch:
-        """The batch of some utterances, at speeds and with masks that the generator draws."""
-        features, texts = [], []
+        """The batch of some utterances, at speeds and with masks that the generator draws.
+
+        With several views of each utterance all come one after another: (views * utterances, ...).
+        """
+        varied, texts = [], []
         for speed, number in zip(
             generator.integers(len(self.caches), size=len(numbers)).tolist(), numbers, strict=True
         ):
             heard, text = self._heard(number, speed, generator)
-            features.append(augment(heard, self.config, self.augmentation, generator))
+            varied.append(views(heard, self.config, self.augmentation, generator, self.views))
             texts.append(text)
+        # All utterances as they are heard first, then all as they are heard the second time.
+        features = [view for at_once in zip(*varied, strict=True) for view in at_once]
+        texts *= self.views
         return collate(features, texts, [self.pronounce(text) for text in texts])
 
     def _heard(

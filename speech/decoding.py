@@ -65,15 +65,23 @@ class Decoder:
         Args:
             log_probs: (steps, symbols), on the CPU.
         """
+        return self.all([log_probs])[0]
+
+    def all(self, utterances: Sequence[Tensor]) -> list[list[TextHypothesis]]:
+        """As for one utterance, for many together: for known words several times faster than one by one."""
+        if self.words is not None:
+            return self.words(utterances)
+        return [self._one(log_probs) for log_probs in utterances]
+
+    def _one(self, log_probs: Tensor) -> list[TextHypothesis]:
+        """The most probable texts of one utterance."""
         if self.phrases is not None:
             return _phrases(log_probs, self.phrases, self.options.beam)
         if self.is_greedy:
             best = log_probs.max(dim=-1)
             score = float(best.values.sum())
             return [TextHypothesis(tuple(encode(collapse(best.indices.tolist()))), score, score)]
-        if self.words is None:
-            return prefix_beam_search(log_probs, self.options.beam)
-        return self.words(log_probs)
+        return prefix_beam_search(log_probs, self.options.beam)
 
 
 def greedy(log_probs: Tensor, steps: Tensor) -> list[str]:

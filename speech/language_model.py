@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 
 from common.errors import InputError
 from common.model_files import CONFIG, WEIGHTS, read_model, write_model
-from common.quantized import can_multiply_in_8_bits, linear, pack
+from common.quantized import Packed, can_multiply_in_8_bits
 from common.recurrent import LockedDropout, RecurrentConfig, RecurrentStack, State
 from common.search import sample
 from common.topologies import Aligned
@@ -115,7 +114,7 @@ class LanguageModel:
         self._logits: Callable[[Tensor], Tensor] = network.logits
         if in_8_bits and can_multiply_in_8_bits(network.bias.device):
             network.aligned.stack.step_in_8_bits()
-            self._logits = partial(linear, packed=pack(network.embedding.weight, network.bias))
+            self._logits = Packed(network.embedding.weight, network.bias)
         self.vocabulary = network.config.vocabulary
         self.end, self.unknown = END, UNKNOWN
         self.unknown_share = -float(torch.tensor(max(1, network.config.unknown_words)).log())

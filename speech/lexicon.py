@@ -1,24 +1,26 @@
-"""What may be said: a trie of known words, the words somebody asks to be heard, and what scores them.
+"""What may be said: a trie of known words, and what scores them.
 
-Comes in: words with their log-probabilities. Goes out: nodes that a search walks letter by letter.
+Comes in: words with their log-probabilities. Goes out: tables that a search walks letter by letter.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from common.errors import InputError
-from speech.text import encode, normalize
+from speech.text import SYMBOLS, encode
 
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)*")
+# The symbol of each letter, by its code.
+_SYMBOL_OF = np.zeros(128, dtype=np.int64)
+for _letter in "'abcdefghijklmnopqrstuvwxyz":
+    (_SYMBOL_OF[ord(_letter)],) = encode(_letter)
 
 
 class WordModel(Protocol):
@@ -52,7 +54,7 @@ class WordModel(Protocol):
 
 
 class Lexicon:
-    """Words as a trie, which comes into being where a search walks: a stretch of a sorted list is a node.
+    """Words as a trie: tables that a search walks for many texts at once.
 
     Args:
         log_probs: each word's log-probability, whatever stands before it; what is no word of a-z and inner
@@ -62,7 +64,10 @@ class Lexicon:
         words: sorted.
         log_probs: of the words.
         unknown: log-probability of a word that is not among them, before it is spelled: the rarest one's.
-        root: the node above every word.
+        children: (nodes, symbols) the node that a symbol leads to. Node 0 is the root; the last one stands
+            for all that begins no word, and leads to itself.
+        word: (nodes,) number of the word that ends at a node; -1 if none does.
+        first, last: (nodes,) the words at a node and below are those from `first` to before `last`.
 
     Raises:
         InputError: if there is no word.
@@ -74,7 +79,38 @@ class Lexicon:
             raise InputError("lexicon", "has no word of the letters a-z in it")
         self.log_probs = [log_probs[word] for word in self.words]
         self.unknown = min(self.log_probs)
-        self.root = Node(self, "", 0, len(self.words))
+        self._build()
+
+    def _build(self) -> None:
+        """Make the trie, all nodes of a depth at once: a node is a stretch of the sorted words."""
+        count = len(self.words)
+        letters = np.array([word.encode() for word in self.words])
+        table = letters.view(np.uint8).reshape(count, -1)  # (words, longest), zeros behind a word
+        lengths = (table != 0).sum(axis=1)
+        alike = (table[1:] == table[:-1]) & (table[1:] != 0)
+        # With how many letters each word begins as the one before it does.
+        shared = np.concatenate([[0], np.cumprod(alike, axis=1).sum(axis=1)])
+        first, last, edges = [np.array([0])], [np.array([count])], []
+        above = np.array([0])  # nodes one letter higher
+        nodes = 1
+        for depth in range(1, table.shape[1] + 1):
+            starts = np.flatnonzero(shared < depth)
+            ends = np.append(starts[1:], count)
+            deep = lengths[starts] >= depth
+            starts, ends = starts[deep], ends[deep]
+            parents = above[np.searchsorted(first[-1], starts, side="right") - 1]
+            above = np.arange(nodes, nodes + len(starts))
+            edges.append((parents, _SYMBOL_OF[table[starts, depth - 1]], above))
+            first.append(starts)
+            last.append(ends)
+            nodes += len(starts)
+        self.children = np.full((nodes + 1, len(SYMBOLS)), nodes, dtype=np.int32)
+        for parents, symbols, below in edges:
+            self.children[parents, symbols] = below
+        depths = np.repeat(np.arange(len(first)), [len(level) for level in first])
+        self.first, self.last = np.concatenate([*first, [0]]), np.concatenate([*last, [0]])
+        self.word = np.where(lengths[self.first[:-1]] == depths, self.first[:-1], -1)
+        self.word = np.append(self.word, -1)
 
     @classmethod
     def ranked(cls, words: Sequence[str]) -> Lexicon:
@@ -89,81 +125,3 @@ class Lexicon:
         """This lexicon and the words that it lacks, as likely as its rarest one."""
         known = dict(zip(self.words, self.log_probs, strict=True))
         return Lexicon({**dict.fromkeys(words, self.unknown), **known})
-
-
-class Node:
-    """All words of a lexicon that begin alike.
-
-    Attributes:
-        word: the number in the lexicon of the word that ends here; None if none does.
-    """
-
-    __slots__ = ("_children", "_first", "_last", "_lexicon", "_prefix", "word")
-
-    def __init__(self, lexicon: Lexicon, prefix: str, first: int, last: int) -> None:
-        self._lexicon, self._prefix, self._first, self._last = lexicon, prefix, first, last
-        self.word = first if lexicon.words[first] == prefix else None
-        self._children: dict[int, Node] | None = None
-
-    def best(self, log_probs: NDArray[np.float32]) -> float:
-        """The highest of the log-probabilities (words of the lexicon, ...) of the words here and below."""
-        if self._last - self._first == 1:
-            return float(log_probs[self._first])
-        return float(log_probs[self._first : self._last].max())
-
-    @property
-    def children(self) -> dict[int, Node]:
-        """The next nodes by symbol."""
-        if self._children is None:
-            words, depth = self._lexicon.words, len(self._prefix)
-            children: dict[int, Node] = {}
-            first = self._first + (self.word is not None)
-            while first < self._last:
-                longer = words[first][: depth + 1]
-                last = bisect_left(words, f"{longer}{{", first, self._last)  # "{" follows "z"
-                children[encode(longer[-1])[0]] = Node(self._lexicon, longer, first, last)
-                first = last
-            self._children = children
-        return self._children
-
-
-class HotNode:
-    """A place in the trie of what somebody asks to be heard: phrases, letter by letter, spaces included.
-
-    Attributes:
-        following: the next places by symbol.
-        boost: what a phrase that ends here brings, in nats; 0 if none does.
-        credit: what is lent on the way: the share of a phrase that is spelled already.
-    """
-
-    __slots__ = ("boost", "credit", "following")
-
-    def __init__(self) -> None:
-        self.following: dict[int, HotNode] = {}
-        self.boost = 0.0
-        self.credit = 0.0
-
-
-def hot_phrases(hotwords: Iterable[str]) -> list[str]:
-    """What somebody asks to be heard, normalised.
-
-    Raises:
-        InputError: if nothing is left of one.
-    """
-    phrases = {hotword: normalize(hotword) for hotword in hotwords}
-    for hotword, phrase in phrases.items():
-        if not phrase:
-            raise InputError("--hotword", f"{hotword!r} has no word in it")
-    return list(dict.fromkeys(phrases.values()))
-
-
-def hot_trie(phrases: Iterable[str], boost: float) -> HotNode:
-    """The root above normalised phrases; each word of a phrase brings the boost, in nats."""
-    root = HotNode()
-    for phrase in phrases:
-        node, whole = root, boost * len(phrase.split())
-        for depth, symbol in enumerate(encode(phrase), start=1):
-            node = node.following.setdefault(symbol, HotNode())
-            node.credit = max(node.credit, whole * depth / len(phrase), key=abs)
-        node.boost = whole
-    return root

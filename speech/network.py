@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
 from common.recurrent import LockedDropout, RecurrentConfig, RecurrentStack
@@ -133,3 +134,24 @@ def ctc_loss(log_probs: Tensor, steps: Tensor, targets: Tensor, target_lengths: 
     )
     losses = losses.masked_fill(target_lengths == 0, 0.0)
     return losses.sum() / target_lengths.sum().clamp_min(1)
+
+
+def consistency_loss(log_probs: Tensor, steps: Tensor, target_lengths: Tensor) -> Tensor:
+    """How unlike the answers to two views of each utterance are, in nats a target symbol.
+
+    Each view learns from what is heard in the other (consistency-regularized CTC, Yao et al. 2025,
+    arXiv:2410.05101): what is blotted out in one is heard in the other. And it makes a network less sure of
+    itself that is surer than right.
+
+    Args:
+        log_probs: (2 * utterances, steps, symbols): one view of all, then the other.
+        steps: (2 * utterances,) steps of each.
+        target_lengths: (2 * utterances,).
+
+    Returns:
+        The mean over both directions of the divergence from what the other view hears.
+    """
+    one, other = log_probs.chunk(2)
+    own = torch.arange(log_probs.shape[1], device=steps.device) < steps.chunk(2)[0][:, None]
+    both = one.detach().exp() * (one.detach() - other) + other.detach().exp() * (other.detach() - one)
+    return (both.sum(dim=-1) * own).sum() / target_lengths.sum().clamp_min(1)

@@ -20,6 +20,8 @@ class DecodingOptions:
         least: symbols less probable than this are not tried in a step.
         words: say only words that the model knows, and say them as its language model expects; if not, or if
             the model has no words, any letters.
+        temperature: the network's log-probabilities are divided by it before words are sought; above 1 it is
+            taken as less sure than it says it is (Guo et al. 2017, arXiv:1706.04599).
         lm_weight: of the language model's log-probabilities beside the network's.
         word_bonus: for each word, in nats; it makes up for what the language model takes for one.
         open_vocabulary: let words that the model does not know be spelled, such as names.
@@ -29,12 +31,13 @@ class DecodingOptions:
         grammar: file of phrases, one a line, of which one is said; nothing else can come out.
     """
 
-    beam: int = 24
-    beam_margin: float = 8.0
-    least: float = 3e-3
+    beam: int = 64
+    beam_margin: float = 12.0
+    least: float = 1e-3
     words: bool = True
+    temperature: float = 1.3
     lm_weight: float = 0.7
-    word_bonus: float = 0.5
+    word_bonus: float = 0.25
     open_vocabulary: bool = True
     unknown_letter_penalty: float = 2.5
     hotwords: tuple[str, ...] = ()
@@ -44,6 +47,8 @@ class DecodingOptions:
     def __post_init__(self) -> None:
         if self.beam < 1:
             raise ValueError("beam must be at least 1")
+        if self.temperature <= 0.0:
+            raise ValueError("temperature must be above 0")
         if self.hotwords and self.grammar is not None:
             raise InputError("--hotword", "does not go with --grammar, which says already what can be said")
         if self.hotwords and not self.searches_words:
@@ -85,6 +90,8 @@ class TrainOptions:
         warmup: share of the steps until then.
         weight_decay: AdamW's.
         phone_weight: share of the lower answer in the loss.
+        consistency: if not 0, each utterance is heard twice in its batch, varied in two ways, and this is the
+            share in the loss of how unlike the two answers are.
         hidden_size, lower_layers, upper_layers, stride, channels, dropout: of the network; see
             `SpeechConfig`.
         speeds: at which each utterance may be heard.
@@ -111,6 +118,7 @@ class TrainOptions:
     warmup: float = 0.1
     weight_decay: float = 0.01
     phone_weight: float = 0.4
+    consistency: float = 0.0
     hidden_size: int = 256
     lower_layers: int = 2
     upper_layers: int = 2

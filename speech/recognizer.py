@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from common.errors import InputError
 from common.model_files import find_model, read_model
+from common.threads import in_threads
 from speech.alignment import Piece, Word, align_pieces, forced_path, steps_needed, words_of_path
 from speech.audio import SAMPLE_RATE, is_silence, load_audio, not_recorded, read_audio, require_sound
 from speech.decoding import Decoder
@@ -316,24 +318,31 @@ class Recognizer:
         recordings: dict[int, Recording[Part]] = {}
         report = progress or (lambda _: None)
 
-        def finished() -> Iterator[tuple[int, Recording[Part]]]:
-            for number in [number for number, one in recordings.items() if one.done]:
-                report(recordings[number].rest)
-                yield number, recordings.pop(number)
+        def waiting() -> Generator[Sequence[Heard], None, None]:
+            for pool in pools(read_ahead(self._read(sources))):
+                for item in pool:
+                    recordings.setdefault(item.number, Recording()).take(item)
+                segments = [item for item in pool if isinstance(item, Heard) and item.number in recordings]
+                yield from batches(segments, batch_size)
+                if not segments:
+                    yield []  # nothing is said in what was read: that is done as well
 
-        for pool in pools(read_ahead(self._read(sources))):
-            for item in pool:
-                recordings.setdefault(item.number, Recording()).take(item)
-            yield from finished()  # nothing is said in them, or they cannot be read
-            segments = [item for item in pool if isinstance(item, Heard) and item.number in recordings]
-            for batch in batches(segments, batch_size):
-                started = time.perf_counter()
-                parts = hear(batch)
-                share = (time.perf_counter() - started) / sum(one.sound_seconds for one in batch)
+        def timed(batch: Sequence[Heard]) -> tuple[list[Part], float]:
+            started = time.perf_counter()
+            parts = hear(batch) if batch else []
+            return parts, time.perf_counter() - started
+
+        threads = torch.get_num_threads() if self.device.type == "cpu" else 1
+        with closing(waiting()) as found:
+            for batch, (parts, seconds) in in_threads(timed, found, threads):
+                share = seconds / max(1e-9, sum(one.sound_seconds for one in batch))
                 for segment, part in zip(batch, parts, strict=True):
-                    seconds = share * segment.sound_seconds
-                    report(recordings[segment.number].add(segment, part, seconds))
-                yield from finished()
+                    # It is there no more if its rest could not be read.
+                    if (recording := recordings.get(segment.number)) is not None:
+                        report(recording.add(segment, part, share * segment.sound_seconds))
+                for number in [number for number, one in recordings.items() if one.done]:
+                    report(recordings[number].rest)
+                    yield number, recordings.pop(number)
 
     def _read(self, sources: Iterable[Source]) -> Iterator[Heard | End]:
         """Read recordings one after another: their segments, and an end for each."""
@@ -373,7 +382,18 @@ class Recognizer:
     @torch.inference_mode()
     def _words(self, batch: Sequence[Heard], options: DecodingOptions) -> list[tuple[Word, ...]]:
         """The words of each segment of a batch, with their times in the recording."""
-        return [self._decode(piece, options) for piece in self._hear(batch)]
+        pieces = self._hear(batch)
+        decoder = self.decoder(options)
+        if decoder.is_greedy:
+            paths = [piece.log_probs.argmax(dim=-1).tolist() for piece in pieces]
+        else:
+            texts = decoder.all([piece.log_probs for piece in pieces])
+            paths = [
+                forced_path(piece.log_probs, best[0].symbols)
+                for piece, best in zip(pieces, texts, strict=True)
+            ]
+        step_seconds = self.network.config.step_seconds
+        return [words_of_path(path, piece, step_seconds) for path, piece in zip(paths, pieces, strict=True)]
 
     def _hear(self, batch: Sequence[Heard]) -> list[Piece]:
         """What the network hears in each segment of a batch."""
@@ -388,15 +408,6 @@ class Recognizer:
             )
             for one, emissions, length in zip(batch, log_probs, steps.tolist(), strict=True)
         ]
-
-    def _decode(self, piece: Piece, options: DecodingOptions) -> tuple[Word, ...]:
-        """The words of one segment, with their times in the recording."""
-        decoder = self.decoder(options)
-        if decoder.is_greedy:
-            path = piece.log_probs.argmax(dim=-1).tolist()
-        else:
-            path = forced_path(piece.log_probs, decoder(piece.log_probs)[0].symbols)
-        return words_of_path(path, piece, self.network.config.step_seconds)
 
 
 def _name(source: Source) -> str:

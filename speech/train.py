@@ -25,7 +25,7 @@ from speech.data import (
     utterances,
 )
 from speech.decoding import greedy
-from speech.network import SpeechConfig, SpeechNetwork, ctc_loss
+from speech.network import SpeechConfig, SpeechNetwork, consistency_loss, ctc_loss
 from speech.options import TrainOptions
 from speech.pronunciations import PHONES, read_pronunciations
 from speech.recognizer import network_from_model
@@ -48,6 +48,9 @@ class SpeechModule(TrainingModule[SpeechNetwork]):
         letters = ctc_loss(log_probs, steps, batch.targets, batch.target_lengths)
         phones = ctc_loss(heard, steps, batch.phones, batch.phone_lengths)
         self.log_dict({"loss": letters, "phone_loss": phones}, batch_size=len(batch.lengths))
+        if weight := self.options.consistency:
+            letters = letters + weight * consistency_loss(log_probs, steps, batch.target_lengths)
+            phones = phones + weight * consistency_loss(heard, steps, batch.phone_lengths)
         share = self.options.phone_weight
         return (1.0 - share) * letters + share * phones
 
@@ -117,6 +120,7 @@ def train(options: TrainOptions) -> None:
         processes=options.processes,
         splicer=splicer,
         speeds=options.speeds,
+        views=2 if options.consistency else 1,
     )
     dev = {
         path.stem: cache_features(utterances(read_corpus(path)), config.features, options.cache)[0]

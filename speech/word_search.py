@@ -1,26 +1,42 @@
-"""Prefix beam search among texts of known words, with a language model.
+"""Prefix beam search among texts of known words, with a language model, in many utterances at once.
 
-Comes in: log-probabilities (steps, symbols). Goes out: texts, best first, each with its score:
-log-probability of all its paths + lm_weight * log-probability of its words and the end + word_bonus * words
-(Hannun et al. 2014, arXiv:1408.2873), and what hotwords bring. Spaces around a text, and several for one,
-are as good as none and one. An empty text has no words and no end: where nothing is heard, nothing is said.
+Comes in: log-probabilities (steps, symbols) of each utterance. Goes out: its texts, best first, each with its
+score: log-probability of all its paths + lm_weight * log-probability of its words and the end + word_bonus *
+words (Hannun et al. 2014, arXiv:1408.2873), and what hotwords bring. Spaces around a text, and several for
+one, are as good as none and one. An empty text has no words and no end: where nothing is heard, nothing is
+said.
+
+All texts that are followed, of all utterances, stand in the columns of two tables, and each step is worked
+out for all of them together in a few dozen operations on arrays. What is found in an utterance does not
+depend on the others.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
-from speech.histories import END, UNKNOWN, History, KnownRows, WordScores
-from speech.lexicon import HotNode, Lexicon, Node, WordModel, hot_phrases, hot_trie
+from speech.histories import END, NOTHING, UNKNOWN, Histories, Numbers, Values, WordScores
+from speech.hotwords import HotWords, hot_phrases
+from speech.lexicon import Lexicon, WordModel
 from speech.options import DecodingOptions
-from speech.text import BLANK, decode, encode
+from speech.text import BLANK, SYMBOLS, decode, encode
 
 (_SPACE,) = encode(" ")
 (_APOSTROPHE,) = encode("'")
+
+# A text's key is that of the text without its last symbol, times this, plus the symbol: texts that are the
+# same have the same, whichever way they came about, and others have others (all but surely).
+_KEY_FACTOR = 6364136223846793005
+
+# Histories of an utterance that are followed at once, in most steps.
+_ROWS = 32
 
 
 @dataclass(frozen=True)
@@ -60,302 +76,348 @@ class WordSearch:
         if phrases:
             lexicon = lexicon.including(word for phrase in phrases for word in phrase.split())
         self.options, self.lexicon = options, lexicon
-        self.hot = hot_trie(phrases, options.hotword_boost) if phrases else None
+        self.hot = HotWords(phrases, options.hotword_boost) if phrases else None
         self.scores = WordScores(lexicon, model)
 
-    def __call__(self, log_probs: Tensor) -> list[TextHypothesis]:
-        """The best texts of one utterance: up to `options.beam`, at least one.
+    def __call__(self, utterances: Sequence[Tensor]) -> list[list[TextHypothesis]]:
+        """The best texts of each utterance: up to `options.beam`, at least one.
 
         Args:
-            log_probs: (steps, symbols), on the CPU.
+            utterances: (steps, symbols) log-probabilities of each, on the CPU.
         """
-        return _Utterance(self).search(log_probs)
+        return _Search(self, utterances).run()
 
 
-class _Text:
-    """The beginning of a text. Beginnings form a tree, so that none is ever compared with another.
+class _Texts:
+    """Beginnings of texts, in columns; those of an utterance in a row.
 
     Attributes:
-        parent, symbol: the text without its last symbol, and that symbol.
+        numbers: (9, texts), whose rows are the next nine.
+        utterance: that the text is of.
+        key, parent: of the text, and of the text without its last symbol.
+        symbol: the last one.
         letters: of the word that has begun; 0 before a word's first letter.
-        node: of that word in the lexicon; None when it has left the lexicon.
+        node: of that word in the lexicon.
         history: the words before it.
-        settled: what complete words have added to the score.
-        bonus: the same, and what is expected of the word that has begun.
-        hot: places in the trie of hotwords that the last words are on.
+        hot: state among the hotwords.
+        trace: where the symbols are written down.
+        values: (4, texts), whose rows are the next four.
         blank, last: probability of the paths so far that end in a blank, and in the last symbol; only in the
             first case does the same symbol once more make a new letter. Before a word's first letter that
-            makes no difference and all is in `blank`. A common factor is kept apart.
-        next_blank, next_last: the same, a step later.
-        step: the last one that reached this text.
-        score: log-probability and bonus, within a step.
-        following: texts longer by one symbol; None where there can be none.
+            makes no difference and all is in `blank`. A factor that an utterance's texts have in common is
+            kept apart.
+        settled: what complete words have added to the score.
+        bonus: the same, and what is expected of the word that has begun.
     """
 
-    __slots__ = (
-        *("parent", "symbol", "letters", "node", "history", "settled", "bonus", "hot"),
-        *("blank", "last", "next_blank", "next_last", "step", "score", "following"),
-    )
+    def __init__(self, numbers: Numbers, values: Values) -> None:
+        self.numbers, self.values = numbers, values
+        self.utterance, self.key, self.parent, self.symbol, self.letters = numbers[:5]
+        self.node, self.history, self.hot, self.trace = numbers[5:]
+        self.blank, self.last, self.settled, self.bonus = values
 
-    def __init__(
-        self, parent: _Text | None, symbol: int, letters: int, node: Node | None, history: History
-    ) -> None:
-        self.parent, self.symbol = parent, symbol
-        self.letters, self.node, self.history = letters, node, history
-        self.settled = self.bonus = 0.0
-        self.hot: tuple[HotNode, ...] = ()
-        self.blank = self.last = self.next_blank = self.next_last = self.score = 0.0
-        self.step = -1
-        self.following: dict[int, _Text | None] = {}
+    def __len__(self) -> int:
+        return len(self.utterance)
 
-    def symbols(self) -> tuple[int, ...]:
-        """The text's symbols, without a space at its end."""
-        symbols: list[int] = []
-        text = self
-        while text.parent is not None:
-            symbols.append(text.symbol)
-            text = text.parent
-        if symbols and symbols[0] == _SPACE:
-            del symbols[0]
-        return tuple(reversed(symbols))
+    def __getitem__(self, columns: Numbers | NDArray[np.bool_]) -> _Texts:
+        """Some of the texts, as copies."""
+        return _Texts(self.numbers[:, columns], self.values[:, columns])
+
+    @staticmethod
+    def joined(parts: Sequence[_Texts]) -> _Texts:
+        """Several as one."""
+        numbers = np.concatenate([part.numbers for part in parts], axis=1)
+        return _Texts(numbers, np.concatenate([part.values for part in parts], axis=1))
 
 
-class _Utterance:
-    """The search through one utterance."""
+class _Search:
+    """The search through a batch of utterances."""
 
-    def __init__(self, shared: WordSearch) -> None:
+    def __init__(self, shared: WordSearch, utterances: Sequence[Tensor]) -> None:
         self.options, self.lexicon, self.hot = shared.options, shared.lexicon, shared.hot
-        self.scores, self.rows = shared.scores, KnownRows(shared.scores)
-        start = self._boundary(None, self.scores.start())
-        start.blank = 1.0
-        self.beam = [start]
-        self.log_scale = 0.0  # logarithm of the probabilities' common factor
-        self.made = [start]
-
-    def search(self, log_probs: Tensor) -> list[TextHypothesis]:
-        """(steps, symbols) -> texts, best first."""
-        least = self.options.least
+        count = len(utterances)
+        self.histories = Histories(shared.scores, _ROWS * (count + 1))
+        self.lengths = np.array([len(log_probs) for log_probs in utterances])
         # Probabilities add up several times faster than logarithms.
-        for number, step in enumerate(log_probs.double().exp().tolist()):
-            likely = [(symbol, p) for symbol, p in enumerate(step) if p > 0.0 and p >= least]
-            if likely and likely[0][0] == BLANK:
-                del likely[0]
-            if likely:
-                self._prune(self._spread(number, step, likely))
-            else:
-                self._stay(step)
-        found = self._finish()
-        for text in self.made:  # parents and children hold each other: let go without the collector
-            text.following.clear()
-            text.history.following.clear()
-        return found
+        self.heard = np.zeros((int(self.lengths.max(initial=0)), count, len(SYMBOLS)))
+        for number, log_probs in enumerate(utterances):
+            probabilities = _tempered(log_probs, self.options.temperature).numpy()
+            self.heard[: len(log_probs), number, : log_probs.shape[1]] = probabilities
+        self.likely = (self.heard >= self.options.least) & (self.heard > 0.0)
+        self.likely[:, :, BLANK] = False
+        self.log_scale = np.zeros(
+            count
+        )  # logarithm of the factor that the texts of an utterance have in common
+        self.found: list[list[TextHypothesis]] = [[] for _ in utterances]
+        # Of each trace, the one without its last symbol, and that symbol.
+        self.trace_before, self.trace_symbol = [-1], [BLANK]
+        numbers = np.zeros((9, count), dtype=np.int64)
+        self.texts = _Texts(numbers, np.zeros((4, count)))
+        self.texts.utterance[:] = np.arange(count)
+        self.texts.key[:] = 1 + np.arange(count)
+        self.texts.symbol[:] = _SPACE
+        self.texts.history[:] = NOTHING
+        self.texts.blank[:] = 1.0
 
-    def _stay(self, step: list[float]) -> None:
-        """A step in which nothing new is heard: most are of this kind."""
-        blank = step[BLANK]
-        best = 0.0
-        for text in self.beam:
-            if text.letters:
-                text.blank = (text.blank + text.last) * blank
-                text.last *= step[text.symbol]
-            else:
-                text.blank *= blank + step[_SPACE]
-            best = max(best, text.blank, text.last)
-        self._rescale(best)
+    def run(self) -> list[list[TextHypothesis]]:
+        """The texts of each utterance, best first."""
+        with np.errstate(divide="ignore", over="ignore"):
+            for step in range(len(self.heard)):
+                self._end(step)
+                self._step(self.heard[step], self.likely[step])
+            self._end(len(self.heard))
+        return self.found
 
-    def _spread(self, number: int, step: list[float], likely: list[tuple[int, float]]) -> list[_Text]:
-        """Everything that the texts of the beam become in a step, with its probability."""
-        # Which letters are worth trying depends on the words that they may become.
-        self.rows.keep(text.history for text in self.beam)
-        reached: list[_Text] = []
-        completed: list[_Text] = []
-        blank, space = step[BLANK], step[_SPACE]
-        for text in self.beam:
-            before = text.blank + text.last
-            if text.letters:
-                text.next_blank = before * blank
-                text.next_last = text.last * step[text.symbol]
-            else:
-                text.next_blank = before * (blank + space)
-            text.step = number
-            reached.append(text)
-        limit = self._limit()
-        for text in self.beam:
-            symbol_before, before_same = text.symbol, text.blank
-            before = before_same + text.last
-            following = text.following
-            # A letter more brings no more than the bonus of a word that begins.
-            hopeless = limit - text.bonus - (0.0 if text.letters else self.options.word_bonus)
-            least = math.exp(min(hopeless, 0.0)) / before if before > 0.0 else math.inf
-            for symbol, p in likely:
-                longer = following.get(symbol)
-                if longer is None:
-                    if symbol in following:
-                        continue
-                    if symbol == _SPACE:
-                        if self._is_word(text):
-                            completed.append(text)
-                        else:
-                            following[symbol] = None
-                        continue
-                    if p < least:
-                        continue
-                    longer = following[symbol] = self._spell(text, symbol)
-                    if longer is None:
-                        continue
-                if longer.step != number:
-                    longer.step = number
-                    reached.append(longer)
-                if symbol == _SPACE:
-                    longer.next_blank += before * p
-                else:
-                    longer.next_last += (before_same if symbol == symbol_before else before) * p
-        for text in completed:
-            longer = self._complete(text)
-            longer.step = number
-            longer.next_blank += (text.blank + text.last) * space
-            reached.append(longer)
-        return reached
+    def _step(self, heard: Values, likely: NDArray[np.bool_]) -> None:
+        """Go on by a step.
 
-    def _limit(self) -> float:
-        """A score that the beam will have without any longer text: what stays below it need not be made."""
-        if self.hot is not None or len(self.beam) < self.options.beam:  # hotwords lend as they are spelled
-            return -math.inf
-        probabilities = [text.next_blank + text.next_last for text in self.beam]
-        if min(probabilities) <= 0.0:
-            return -math.inf
-        return min(math.log(p) + text.bonus for p, text in zip(probabilities, self.beam, strict=True))
+        Args:
+            heard: (utterances, symbols) probabilities.
+            likely: (utterances, symbols) which symbols may follow in this step.
+        """
+        texts = self.texts
+        unheard = texts.values[:2].copy()
+        before, before_same = texts.blank + texts.last, unheard[0]
+        own = heard[texts.utterance]  # (texts, symbols)
+        begins = texts.letters == 0
+        texts.last *= own[np.arange(len(texts)), texts.symbol]
+        texts.blank[:] = before * np.where(begins, own[:, BLANK] + own[:, _SPACE], own[:, BLANK])
+        if likely.any():
+            following = likely[texts.utterance]  # (texts, symbols)
+            following[:, _SPACE] &= self._is_word(texts)
+            following[:, _APOSTROPHE] &= ~begins
+            # What a text brings on its way to a longer one that ends in a symbol.
+            brought = before[:, None] * own
+            brought[np.arange(len(texts)), texts.symbol] = own[
+                np.arange(len(texts)), texts.symbol
+            ] * np.where(begins, before, before_same)
+            self._go_on_to_known(following, brought)
+            parents, symbols = self._worth_trying(following, brought)
+            spaces = symbols == _SPACE
+            letters = self._spelled(parents[~spaces], symbols[~spaces])
+            letters.last[:] = brought[parents, symbols][~spaces]
+            words = self._completed(parents[spaces])
+            words.blank[:] = brought[parents, symbols][spaces]
+            self.texts = self._best_of([texts, letters, words], unheard)
+        self._rescale()
 
-    def _prune(self, reached: list[_Text]) -> None:
-        """Keep the best of what was reached as the beam."""
-        log = math.log
-        alive = []
-        for text in reached:
-            probability = text.next_blank + text.next_last
-            if probability > 0.0:
-                text.score = log(probability) + text.bonus
-                alive.append(text)
-        if not alive:  # no known word fits this step: go on as if it had not been heard
-            self.log_scale = -math.inf
-        else:
-            limit = max([text.score for text in alive]) - self.options.beam_margin
-            alive = [text for text in alive if text.score >= limit]
-            if len(alive) > self.options.beam:
-                alive.sort(key=attrgetter("score"), reverse=True)
-                del alive[self.options.beam :]
-            self.beam = alive
-            best = 0.0
-            for text in alive:
-                text.blank, text.last = text.next_blank, text.next_last
-                best = max(best, text.blank, text.last)
-            self._rescale(best)
-        for text in reached:
-            text.next_blank = text.next_last = 0.0
+    def _go_on_to_known(self, following: NDArray[np.bool_], brought: Values) -> None:
+        """Give texts what the text without their last symbol brings, if that is followed as well.
 
-    def _rescale(self, best: float) -> None:
-        """Keep the beam's probabilities, of which this is the best, where a float can tell them apart."""
-        if 0.0 < best < 1e-30:
-            for text in self.beam:
-                text.blank /= best
-                text.last /= best
-            self.log_scale += math.log(best)
+        What has been given is taken out of `following`.
+        """
+        texts = self.texts
+        order = np.argsort(texts.key)
+        places = np.minimum(np.searchsorted(texts.key, texts.parent, sorter=order), len(order) - 1)
+        parents = order[places]
+        reached = (texts.key[parents] == texts.parent) & following[parents, texts.symbol]
+        (children,) = np.nonzero(reached)
+        parents, symbols = parents[children], texts.symbol[children]
+        gain = brought[parents, symbols]
+        spaces = symbols == _SPACE
+        texts.blank[children[spaces]] += gain[spaces]
+        texts.last[children[~spaces]] += gain[~spaces]
+        following[parents, symbols] = False
 
-    def _is_word(self, text: _Text) -> bool:
-        """Whether the text could end here, or go on with a space."""
-        if text.node is not None and text.node.word is not None:
-            return True
-        return self.options.open_vocabulary and text.letters > 0 and text.symbol != _APOSTROPHE
+    def _worth_trying(self, following: NDArray[np.bool_], brought: Values) -> tuple[Numbers, Numbers]:
+        """Texts and symbols that may become texts of the beam: the others need not be made.
 
-    def _spell(self, text: _Text, symbol: int) -> _Text | None:
-        """The text and one letter more, if there is such a word.
+        A letter more brings no more than was expected already, but for the bonus of a word that begins; the
+        texts that are there set the mark. Hotwords lend while they are spelled: with them all are tried.
+        """
+        texts, options = self.texts, self.options
+        parents, symbols = np.nonzero(following)
+        if self.hot is not None:
+            return parents, symbols
+        scores = _scores(texts)
+        starts, counts = _runs(texts.utterance)
+        limit = np.maximum.reduceat(scores, starts) - options.beam_margin
+        full = counts >= options.beam
+        limit[full] = np.maximum(limit, np.minimum.reduceat(scores, starts))[full]
+        possible = np.log(brought[parents, symbols]) + texts.bonus[parents]
+        possible[(texts.letters[parents] == 0)] += options.word_bonus
+        worth = possible >= np.repeat(limit, counts)[parents]
+        return parents[worth], symbols[worth]
+
+    def _spelled(self, parents: Numbers, symbols: Numbers) -> _Texts:
+        """Texts and one letter more.
 
         The beam compares unfinished words by the likeliest one that each may become, after the words before
         it (Ortmanns et al. 1996, "Language-model look-ahead for large vocabulary speech recognition"). Half
         as wide a beam then finds as much as with what is likely anywhere.
         """
-        node = None if text.node is None else text.node.children.get(symbol)
-        letters, lm_weight, history = text.letters + 1, self.options.lm_weight, text.history
-        expected = -math.inf
-        if self.options.open_vocabulary and not (symbol == _APOSTROPHE and letters == 1):
-            expected = lm_weight * history.log_prob(UNKNOWN) + self._spelled(letters)
-        if node is not None:
-            assert history.row is not None
-            expected = max(expected, lm_weight * node.best(history.row) + self.options.word_bonus)
-        if expected == -math.inf:
-            return None
-        longer = _Text(text, symbol, letters, node, history)
-        longer.settled = text.settled
-        longer.bonus = text.settled + expected
+        lexicon, options = self.lexicon, self.options
+        longer = self._longer(parents, symbols)
+        longer.letters += 1
+        longer.node[:] = lexicon.children[longer.node, symbols]
+        self._know(longer.history)
+        expected = np.full(len(longer), -np.inf)
+        if options.open_vocabulary:
+            unknown = self.histories.log_probs(longer.history, UNKNOWN)
+            expected = options.lm_weight * unknown + self._unknown(longer.letters)
+        (known,) = np.nonzero(lexicon.last[longer.node])
+        if len(known):
+            nodes = longer.node[known]
+            best = self.histories.best(longer.history[known], lexicon.first[nodes], lexicon.last[nodes])
+            expected[known] = np.maximum(expected[known], options.lm_weight * best + options.word_bonus)
+        longer.bonus[:] = longer.settled + expected
         if self.hot is not None:
-            places = text.hot if text.letters else (*text.hot, self.hot)
-            longer.hot = _walk(places, symbol)
-            longer.bonus += _credit(longer.hot)
-        self.made.append(longer)
+            longer.bonus += self.hot.credit[longer.hot]
         return longer
 
-    def _complete(self, text: _Text) -> _Text:
-        """The text and a space. The history's row must be known."""
-        word = None if text.node is None else text.node.word
-        history = self.scores.after(text.history, word)
-        longer = text.following[_SPACE] = self._boundary(text, history)
-        longer.settled = longer.bonus = (
-            text.settled + self._said(text) + sum(place.boost for place in text.hot)
-        )
-        if text.hot:
-            longer.hot = _walk(text.hot, _SPACE)
-            longer.bonus += _credit(longer.hot)
-        self.made.append(longer)
+    def _completed(self, parents: Numbers) -> _Texts:
+        """Texts and a space."""
+        texts = self.texts[parents]
+        longer = self._longer(parents, np.full(len(parents), _SPACE))
+        self._know(texts.history)
+        word = self.lexicon.word[texts.node]
+        known = word >= 0
+        longer.settled += self.options.lm_weight * self.histories.log_probs(
+            texts.history, np.where(known, word, UNKNOWN)
+        ) + np.where(known, self.options.word_bonus, self._unknown(texts.letters))
+        longer.history[:] = self.histories.after(texts.history, word)
+        longer.letters[:] = longer.node[:] = 0
+        longer.bonus[:] = longer.settled
+        if self.hot is not None:
+            longer.settled += self.hot.boost[texts.hot]
+            longer.bonus[:] = longer.settled + self.hot.credit[longer.hot]
         return longer
 
-    def _boundary(self, text: _Text | None, history: History) -> _Text:
-        """A text before a word's first letter: a second space is none."""
-        boundary = _Text(text, _SPACE, 0, self.lexicon.root, history)
-        boundary.following[_SPACE] = None
-        return boundary
+    def _longer(self, parents: Numbers, symbols: Numbers) -> _Texts:
+        """Texts with one symbol more, as far as it matters not which; as yet they are improbable."""
+        longer = self.texts[parents]
+        longer.parent[:] = longer.key
+        longer.key[:] = longer.key * _KEY_FACTOR + symbols + 1
+        longer.symbol[:] = symbols
+        longer.blank[:] = longer.last[:] = 0.0
+        if self.hot is not None:
+            longer.hot[:] = self.hot.after[longer.hot, symbols]
+        return longer
 
-    def _said(self, text: _Text) -> float:
-        """What the text's last word adds to the score."""
-        options, history = self.options, text.history
-        if text.node is not None and text.node.word is not None:
-            return options.lm_weight * history.log_prob(text.node.word) + options.word_bonus
-        return options.lm_weight * history.log_prob(UNKNOWN) + self._spelled(text.letters)
+    def _is_word(self, texts: _Texts) -> NDArray[np.bool_]:
+        """Whether each text could end here, or go on with a space."""
+        known = self.lexicon.word[texts.node] >= 0
+        if self.options.open_vocabulary:
+            known |= (texts.letters > 0) & (texts.symbol != _APOSTROPHE)
+        return known
 
-    def _spelled(self, letters: int) -> float:
+    def _unknown(self, letters: Numbers) -> Values:
         """What a word of so many letters that nobody knows adds to the score, beside the language model."""
-        return self.options.word_bonus - self.options.unknown_letter_penalty * letters
+        return self.options.word_bonus - self.options.unknown_letter_penalty * letters.astype(np.float64)
 
-    def _finish(self) -> list[TextHypothesis]:
-        """The beam's texts that end in a word, with the end of the sentence, best first."""
-        totals: dict[_Text, float] = {}
-        complete = [text for text in self.beam if text.letters and self._is_word(text)]
-        for text in self.beam:
-            if text.letters == 0:
-                totals[text] = totals.get(text, 0.0) + text.blank
-        for text in complete:
-            ended = text.following.get(_SPACE) or self._complete(text)
-            totals[ended] = totals.get(ended, 0.0) + text.blank + text.last
-        if not totals:  # every text breaks off within a word: leave that away
-            for text in self.beam:
-                ended = text
-                while ended.letters and ended.parent is not None:
-                    ended = ended.parent
-                totals[ended] = totals.get(ended, 0.0) + text.blank + text.last
-        self.rows.keep(text.history for text in totals)
-        found = []
-        for text, probability in totals.items():
-            log_prob = math.log(probability) + self.log_scale if probability > 0.0 else -math.inf
-            score = log_prob + text.settled
-            if text.parent is not None:
-                score += self.options.lm_weight * text.history.log_prob(END)
-            found.append(TextHypothesis(text.symbols(), log_prob, score))
-        return sorted(found, key=attrgetter("score"), reverse=True)
+    def _know(self, histories: Numbers) -> None:
+        """Know what is likely after each history."""
+        self.histories.know(histories, self.texts.history)
+
+    def _best_of(self, parts: Sequence[_Texts], unheard: Values) -> _Texts:
+        """The beam after a step.
+
+        Args:
+            parts: the texts of the beam so far, then new ones.
+            unheard: (2, texts) probabilities of the texts of the beam before this step.
+        """
+        texts = _Texts.joined(parts)
+        there = len(parts[0])
+        scores = _scores(texts)
+        best = np.full(len(self.lengths), -np.inf)
+        np.maximum.at(best, texts.utterance, scores)
+        if (lost := best[texts.utterance[:there]] == -np.inf).any():
+            # No known word fits this step: go on as if it had not been heard.
+            (lost,) = np.nonzero(lost)
+            texts.values[:2, lost] = unheard[:, lost]
+            scores[lost] = best[texts.utterance[lost]] = 0.0
+            self.log_scale[texts.utterance[lost]] = -np.inf
+        (good,) = np.nonzero(
+            (scores > -np.inf) & (scores >= best[texts.utterance] - self.options.beam_margin)
+        )
+        order = good[np.lexsort((-scores[good], texts.utterance[good]))]
+        starts, counts = _runs(texts.utterance[order])
+        rank = np.arange(len(order)) - np.repeat(starts, counts)
+        chosen = order[rank < self.options.beam]
+        beam = texts[chosen]
+        new = chosen >= there
+        beam.trace[new] = np.arange(np.count_nonzero(new)) + len(self.trace_before)
+        self.trace_before += texts.trace[chosen[new]].tolist()
+        self.trace_symbol += beam.symbol[new].tolist()
+        return beam
+
+    def _rescale(self) -> None:
+        """Keep the probabilities where a float can tell them apart."""
+        texts = self.texts
+        starts, counts = _runs(texts.utterance)
+        best = np.maximum.reduceat(np.maximum(texts.blank, texts.last), starts)
+        small = (best > 0.0) & (best < 1e-30)
+        if small.any():
+            factor = np.where(small, best, 1.0)
+            texts.values[:2] /= np.repeat(factor, counts)
+            self.log_scale[texts.utterance[starts]] += np.log(factor)
+
+    def _end(self, step: int) -> None:
+        """Let the utterances that have no more steps end: their texts that end in a word, best first."""
+        ends = self.lengths[self.texts.utterance] == step
+        if not ends.any():
+            return
+        texts = self.texts
+        whole = texts[ends & (texts.letters == 0)]
+        (parents,) = np.nonzero(ends & self._is_word(texts))
+        completed = self._completed(parents)
+        completed.blank[:] = texts.blank[parents] + texts.last[parents]
+        # Where every text breaks off within a word, that is left away.
+        broken = texts[ends & ~np.isin(texts.utterance, [*whole.utterance, *completed.utterance])]
+        for place, letters in enumerate(broken.letters.tolist()):
+            for _ in range(letters):
+                broken.trace[place] = self.trace_before[broken.trace[place]]
+        broken.blank += broken.last
+        self.texts = texts[~ends]
+        texts = _Texts.joined([whole, completed, broken])
+        self._know(texts.history)
+        endings = self.options.lm_weight * self.histories.log_probs(texts.history, END)
+        added: dict[tuple[int, tuple[int, ...]], tuple[float, float]] = {}
+        for utterance, trace, probability, settled, ending in zip(
+            texts.utterance.tolist(),
+            texts.trace.tolist(),
+            texts.blank.tolist(),
+            texts.settled.tolist(),
+            endings.tolist(),
+            strict=True,
+        ):
+            symbols = self._symbols(trace)
+            so_far, _ = added.get((utterance, symbols), (0.0, 0.0))
+            added[utterance, symbols] = so_far + probability, settled + (ending if symbols else 0.0)
+        for (utterance, symbols), (probability, bonus) in added.items():
+            log_prob = math.log(probability) if probability > 0.0 else -math.inf
+            log_prob += float(self.log_scale[utterance])
+            self.found[utterance].append(TextHypothesis(symbols, log_prob, log_prob + bonus))
+        for utterance in {utterance for utterance, _ in added}:
+            self.found[utterance].sort(key=attrgetter("score"), reverse=True)
+
+    def _symbols(self, trace: int) -> tuple[int, ...]:
+        """The symbols of a text, without spaces around it."""
+        symbols = []
+        while trace:
+            symbols.append(self.trace_symbol[trace])
+            trace = self.trace_before[trace]
+        if symbols and symbols[0] == _SPACE:
+            del symbols[0]
+        return tuple(reversed(symbols))
 
 
-def _walk(places: tuple[HotNode, ...], symbol: int) -> tuple[HotNode, ...]:
-    """The places that a symbol leads to; where it leads nowhere, what was lent is taken back."""
-    return tuple(place.following[symbol] for place in places if symbol in place.following)
+def _tempered(log_probs: Tensor, temperature: float) -> Tensor:
+    """Log-probabilities (steps, symbols) -> probabilities, nearer to each other at a higher temperature."""
+    probabilities = log_probs.double().exp()
+    if temperature == 1.0:
+        return probabilities
+    probabilities = probabilities ** (1.0 / temperature)
+    return probabilities / probabilities.sum(dim=-1, keepdim=True).clamp_min(1e-300)
 
 
-def _credit(places: tuple[HotNode, ...]) -> float:
-    """What hotwords lend to a text that may become one."""
-    return max((place.credit for place in places), default=0.0)
+def _scores(texts: _Texts) -> Values:
+    """What the beam compares texts by."""
+    scores: Values = np.log(texts.blank + texts.last) + texts.bonus
+    return scores
+
+
+def _runs(values: Numbers) -> tuple[Numbers, Numbers]:
+    """Where each run of like values starts, and how long it is."""
+    starts = np.concatenate([[0], np.flatnonzero(values[1:] != values[:-1]) + 1])
+    return starts, np.concatenate([starts[1:], [len(values)]]) - starts

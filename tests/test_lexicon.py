@@ -16,6 +16,7 @@ from torch import Tensor
 from common.errors import InputError
 from speech import word_search
 from speech.decoding import Decoder, TextHypothesis, collapse
+from speech.histories import NOTHING, Histories, WordScores
 from speech.lexicon import Lexicon
 from speech.options import DecodingOptions
 from speech.text import BLANK, SYMBOLS, decode, encode
@@ -76,7 +77,8 @@ def every_text(log_probs: Tensor) -> dict[str, float]:
 def truth(log_probs: Tensor, options: DecodingOptions, model: BigramModel | None) -> dict[str, float]:
     """The score of every text that the options allow, worked out from its definition."""
     scores = {}
-    for text, probability in every_text(log_probs).items():
+    tempered = (log_probs / options.temperature).log_softmax(-1)
+    for text, probability in every_text(tempered).items():
         words = text.split()
         unknown = [word for word in words if word not in WORDS]
         if any(word[0] == "'" or word[-1] == "'" for word in words):
@@ -119,6 +121,7 @@ def flat() -> Lexicon:
     sharpness=st.floats(0.0, 4.0),
     lm_weight=st.floats(0.0, 2.0),
     word_bonus=st.floats(-2.0, 2.0),
+    temperature=st.sampled_from([1.0, 1.3]),
     open_vocabulary=st.booleans(),
     with_model=st.booleans(),
 )
@@ -128,11 +131,17 @@ def test_a_beam_wide_enough_scores_every_text_as_its_definition_does(
     sharpness: float,
     lm_weight: float,
     word_bonus: float,
+    temperature: float,
     open_vocabulary: bool,
     with_model: bool,
 ) -> None:
     log_probs = log_probs_of(seed, steps, sharpness)
-    options = wide(lm_weight=lm_weight, word_bonus=word_bonus, open_vocabulary=open_vocabulary)
+    options = wide(
+        lm_weight=lm_weight,
+        word_bonus=word_bonus,
+        temperature=temperature,
+        open_vocabulary=open_vocabulary,
+    )
     model = BigramModel() if with_model else None
     found = Decoder(options, flat(), model)(log_probs)
     assert as_scores(found) == pytest.approx(truth(log_probs, options, model), abs=1e-6)
@@ -158,13 +167,14 @@ def test_hotwords_bring_their_boost_once_a_word_and_nothing_is_left_of_half_a_on
         st.lists(st.one_of(st.just(-math.inf), st.floats(-800.0, 0.0)), min_size=5, max_size=5), max_size=8
     ),
     beam=st.integers(2, 4),
+    temperature=st.sampled_from([1.0, 2.0]),
     open_vocabulary=st.booleans(),
     with_model=st.booleans(),
 )
 def test_whatever_the_network_says_the_answer_is_made_of_words(
-    rows: list[list[float]], beam: int, open_vocabulary: bool, with_model: bool
+    rows: list[list[float]], beam: int, temperature: float, open_vocabulary: bool, with_model: bool
 ) -> None:
-    options = DecodingOptions(beam=beam, open_vocabulary=open_vocabulary)
+    options = DecodingOptions(beam=beam, temperature=temperature, open_vocabulary=open_vocabulary)
     model = BigramModel() if with_model else None
     found = Decoder(options, flat(), model)(torch.tensor(rows).view(-1, SYMBOL_COUNT))
     assert 1 <= len(found) <= beam
@@ -247,9 +257,9 @@ def test_what_is_never_made_would_not_have_stayed(
 ) -> None:
     decoder = Decoder(DecodingOptions(beam=beam, word_bonus=bonus, least=1e-4), flat(), BigramModel())
     sounds = [log_probs_of(seed, 30, 0.5 + 0.3 * seed) for seed in range(8)]
-    found = [decoder(sound) for sound in sounds]
-    monkeypatch.setattr(word_search._Utterance, "_limit", lambda _: -math.inf)
-    assert [decoder(sound) for sound in sounds] == found
+    found = decoder.all(sounds)
+    monkeypatch.setattr(word_search._Search, "_worth_trying", lambda _, following, __: np.nonzero(following))
+    assert decoder.all(sounds) == found
 
 
 class OneThingToSay:
@@ -286,7 +296,7 @@ def test_a_decoder_can_be_asked_again() -> None:
 
 def test_many_improbable_steps_are_still_told_apart() -> None:
     log_probs = spoken("a b " * 20) - 40.0  # far below what a float could hold as a product
-    found = Decoder(DecodingOptions(beam=16, least=0.0), flat())(log_probs)[0]
+    found = Decoder(DecodingOptions(beam=16, least=0.0, temperature=1.0), flat())(log_probs)[0]
     assert found.text == "a b " * 19 + "a b"
     assert found.log_prob == pytest.approx(-40.0 * len(log_probs), rel=0.01)
 
@@ -301,17 +311,51 @@ def test_a_walk_through_the_lexicon_meets_every_word_and_the_best_below(log_prob
         return
     lexicon = Lexicon(log_probs)
     assert lexicon.words == sorted(valid)
-    row = np.array(lexicon.log_probs, dtype=np.float32)
-    for text in {word[:length] for word in valid for length in range(1, len(word) + 1)}:
-        node = lexicon.root
+    outside = len(lexicon.children) - 1
+    assert (lexicon.children[outside] == outside).all() and lexicon.word[outside] == -1
+    for text in {word[:length] for word in valid for length in range(len(word) + 1)}:
+        node = 0
         for symbol in encode(text):
-            node = node.children[symbol]
-        below = max(value for word, value in valid.items() if word.startswith(text))
-        assert node.best(row) == pytest.approx(below)
-        assert (None if node.word is None else lexicon.words[node.word]) == (text if text in valid else None)
-        assert {text + decode([symbol]) for symbol in node.children} == {
-            word[: len(text) + 1] for word in valid if word.startswith(text) and word != text
+            node = lexicon.children[node, symbol]
+        below = {word for word in valid if word.startswith(text)}
+        assert set(lexicon.words[lexicon.first[node] : lexicon.last[node]]) == below
+        word = lexicon.word[node]
+        assert (None if word < 0 else lexicon.words[word]) == (text if text in valid else None)
+        following = np.flatnonzero(lexicon.children[node] != outside)
+        assert {text + decode([symbol]) for symbol in following.tolist()} == {
+            word[: len(text) + 1] for word in below if word != text
         }
+
+
+@pytest.mark.parametrize("size", [3, 40, 1000])
+def test_the_best_of_a_stretch_of_words_is_its_highest(size: int) -> None:
+    generator = np.random.default_rng(size)
+    lexicon = Lexicon(dict(zip(_names(size), generator.normal(size=size).tolist(), strict=True)))
+    histories = Histories(WordScores(lexicon, None))
+    first = generator.integers(size, size=500)
+    last = first + 1 + (generator.random(500) * (size - first)).astype(np.int64)
+    found = histories.best(np.full(500, NOTHING), first, last)
+    row = np.array(lexicon.log_probs, dtype=np.float32)
+    assert found.tolist() == [row[start:end].max() for start, end in zip(first, last, strict=True)]
+
+
+def _names(count: int) -> list[str]:
+    """So many words."""
+    return [
+        "".join(letters) for letters in itertools.islice(itertools.product("abcdefghij", repeat=3), count)
+    ]
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 10_000), hotwords=st.sampled_from([(), ("ab", "b'a")]), with_model=st.booleans())
+def test_what_is_found_in_an_utterance_does_not_depend_on_the_others(
+    seed: int, hotwords: tuple[str, ...], with_model: bool
+) -> None:
+    options = DecodingOptions(beam=4, least=1e-4, hotwords=hotwords)
+    decoder = Decoder(options, flat(), BigramModel() if with_model else None)
+    sounds = [log_probs_of(seed + number, steps, 1.5) for number, steps in enumerate([9, 0, 30, 1, 30])]
+    assert decoder.all(sounds) == [decoder(sound) for sound in sounds]
+    assert decoder.all([]) == []
 
 
 def test_words_by_rank_are_probabilities() -> None:

@@ -186,6 +186,12 @@ def test_steps_in_8_bits_are_nearly_those(cell: Cell) -> None:
     assert torch.allclose(quick, exact, atol=0.06)
     for part, exact_part in zip(after, exact_after, strict=True):
         assert torch.allclose(part, exact_part, atol=0.06)
+    with torch.no_grad():  # each sequence as if it were alone
+        alone = [
+            stack.step(x[place : place + 1], tuple(part[:, place : place + 1] for part in state))
+            for place in range(5)
+        ]
+    assert torch.allclose(quick, torch.cat([output for output, _ in alone]), atol=1e-6)
 
 
 def test_a_bidirectional_stack_has_no_single_step() -> None:
