@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from speech.augmentation import NO_AUGMENTATION, Augmentation, augment, warped
+from speech.augmentation import NO_AUGMENTATION, Augmentation, augment, views, warped
 from speech.features import FeatureConfig, LogMel
 
 CONFIG = FeatureConfig()
@@ -81,3 +81,11 @@ def test_masks_are_the_mean_of_the_features() -> None:
     blotted = (heard == 0.0).all(axis=0)
     assert 0 < blotted.sum() <= 30
     assert np.array_equal(heard[:, ~blotted], features[:, ~blotted])
+
+
+def test_views_of_an_utterance_differ_but_not_in_length() -> None:
+    features = noise(60)
+    for seed in range(6):
+        first, second = views(features, CONFIG, Augmentation(), np.random.default_rng(seed), 2)
+        assert first.shape == second.shape
+        assert not np.array_equal(first, second)

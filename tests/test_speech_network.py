@@ -7,7 +7,7 @@ import torch
 
 from speech.decoding import collapse, greedy
 from speech.features import FeatureConfig
-from speech.network import SpeechConfig, SpeechNetwork, ctc_loss
+from speech.network import SpeechConfig, SpeechNetwork, consistency_loss, ctc_loss
 from speech.pronunciations import PHONES
 from speech.text import BLANK, SYMBOLS, encode
 
@@ -98,3 +98,20 @@ def test_repeats_become_one_and_blanks_go() -> None:
     assert collapse([BLANK, a, a, BLANK, a, b, b]) == "aab"
     assert collapse([]) == ""
     assert collapse([*encode(" a  b "), BLANK]) == "a b"
+
+
+def test_two_views_are_as_unlike_as_their_divergence_says_and_each_learns_from_the_other() -> None:
+    log_probs = torch.randn(4, 7, 5, generator=torch.Generator().manual_seed(2)).log_softmax(-1)
+    log_probs.requires_grad_()
+    steps, symbols = torch.tensor([7, 5, 7, 5]), torch.tensor([3, 2, 3, 2])
+    found = consistency_loss(log_probs, steps, symbols)
+    divergence = sum(
+        torch.nn.functional.kl_div(log_probs[a, :n], log_probs[b, :n], log_target=True, reduction="sum")
+        for a, b, n in [(0, 2, 7), (2, 0, 7), (1, 3, 5), (3, 1, 5)]
+    )
+    assert torch.allclose(found, divergence / 10)
+    found.backward()
+    assert log_probs.grad is not None
+    # What a view is to become is what the other hears; padding teaches nothing.
+    assert torch.allclose(log_probs.grad[0], -log_probs[2].exp() / 10)
+    assert (log_probs.grad[1, 5:] == 0).all()
