@@ -71,8 +71,8 @@ def compare(
     batches = [ordered[start : start + batch_size] for start in range(0, len(ordered), batch_size)]
 
     def recognise(options: DecodingOptions) -> None:
-        for batch in batches:
-            recognizer.transcribe_batch(batch, options)
+        for _ in recognizer.transcribe_all(ordered, options, batch_size):
+            pass
 
     def cost(name: str, work: Callable[[], None]) -> Cost:
         return Cost(name, _fastest(work, repeats), audio_seconds)
