@@ -39,6 +39,8 @@ from speech.transcript import Part, Recording, Transcript, joined
 Source = str | Path | BinaryIO | Tensor
 
 BUNDLED = Path(__file__).parent / "models"
+# Batches that are heard at once, at most: each takes some 200 MB, and Python lets one search work at a time.
+_THREADS = 2
 LANGUAGE = "language"  # the language model's folder in a model directory
 
 
@@ -332,7 +334,7 @@ class Recognizer:
             parts = hear(batch) if batch else []
             return parts, time.perf_counter() - started
 
-        threads = torch.get_num_threads() if self.device.type == "cpu" else 1
+        threads = min(torch.get_num_threads(), _THREADS) if self.device.type == "cpu" else 1
         with closing(waiting()) as found:
             for batch, (parts, seconds) in in_threads(timed, found, threads):
                 share = seconds / max(1e-9, sum(one.sound_seconds for one in batch))

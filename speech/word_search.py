@@ -35,6 +35,9 @@ from speech.text import BLANK, SYMBOLS, decode, encode
 # same have the same, whichever way they came about, and others have others (all but surely).
 _KEY_FACTOR = 6364136223846793005
 
+# Utterances that are searched at once: more would save little, and each takes some 3 MB.
+_TOGETHER = 12
+
 # Histories of an utterance that are followed at once, in most steps.
 _ROWS = 32
 
@@ -85,7 +88,10 @@ class WordSearch:
         Args:
             utterances: (steps, symbols) log-probabilities of each, on the CPU.
         """
-        return _Search(self, utterances).run()
+        found = []
+        for start in range(0, len(utterances), _TOGETHER):
+            found += _Search(self, utterances[start : start + _TOGETHER]).run()
+        return found
 
 
 class _Texts:
