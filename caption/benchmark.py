@@ -28,6 +28,7 @@ from common.inputs import Input
 from common.manifest import read_manifest
 from common.recurrent import RecurrentConfig
 from common.search import BeamOptions, beam_search
+from common.threads import threads_for
 from common.topologies import FromVector
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -94,7 +95,7 @@ def describe_files(
         lambda batch: captioner.describe_batch(batch, options),
         batch_size,
         LOADERS,
-        torch.get_num_threads(),
+        threads_for(captioner.device),
     )
     return [outcome.result.text for outcome in process(jobs) if not isinstance(outcome.result, InputError)]
 

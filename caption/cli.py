@@ -33,6 +33,7 @@ from common.command import (
 from common.errors import InputError
 from common.inputs import collect_inputs
 from common.options import add_options, read_options
+from common.threads import threads_for
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -175,7 +176,7 @@ def describe(arguments: argparse.Namespace) -> int:
         def answer(pictures: list[Tensor]) -> list[Caption]:
             return captioner.describe_batch(pictures, options)
 
-        answerers = _answerers(captioner)
+        answerers = threads_for(captioner.device)
         yield from in_batches(load_image, answer, arguments.batch_size, LOADERS, answerers)(left)
 
     summary = run(jobs, process, deliver, command="caption", report=arguments.report, unit="photo")
@@ -199,7 +200,7 @@ def search(arguments: argparse.Namespace) -> int:
     answer([])  # a sentence without a known word is said once, not for every photograph
     summary = run(
         [Job(one) for one in inputs],
-        in_batches(load_image, answer, arguments.batch_size, LOADERS, _answerers(captioner)),
+        in_batches(load_image, answer, arguments.batch_size, LOADERS, threads_for(captioner.device)),
         lambda job, score: found.append((score, job.input.path)),
         command="caption",
         unit="photo",
@@ -324,13 +325,6 @@ def _captioner(arguments: argparse.Namespace) -> Captioner:
     from caption.captioner import Captioner
 
     return Captioner.load(arguments.model, resolve_device(arguments.device), arguments.threads)
-
-
-def _answerers(captioner: Captioner) -> int:
-    """Batches that are answered at once: as many as PyTorch has threads; there is one of any other device."""
-    import torch
-
-    return torch.get_num_threads() if captioner.device.type == "cpu" else 1
 
 
 if __name__ == "__main__":

@@ -13,12 +13,22 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import chain, islice
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    import torch
 
 _SWITCH_SECONDS = 1e-4
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+def threads_for(device: torch.device) -> int:
+    """How many threads should work on batches: as many as PyTorch has on the processor, or one elsewhere."""
+    import torch
+
+    return torch.get_num_threads() if device.type == "cpu" else 1
 
 
 def in_threads(

@@ -53,13 +53,6 @@ class Augmentation:
 NO_AUGMENTATION = Augmentation(0, 0, 0, 0, 0.0, 0.0, 0, 0.0, 0.0, 0.0)
 
 
-def augment(
-    features: Features, config: FeatureConfig, augmentation: Augmentation, generator: np.random.Generator
-) -> Features:
-    """Vary one utterance's features (frames, mels), which are left as they are; frames may be added."""
-    return views(features, config, augmentation, generator, 1)[0]
-
-
 def views(
     features: Features,
     config: FeatureConfig,
@@ -67,7 +60,10 @@ def views(
     generator: np.random.Generator,
     count: int,
 ) -> list[Features]:
-    """As `augment`, several times over, with the same frames added: each step is the same moment in all."""
+    """Vary one utterance's features (frames, mels) several times over; they are left as they are.
+
+    Frames may be added, the same ones in every view: a step is the same moment in all.
+    """
     features = _with_quiet(features, augmentation, generator)
     return [_view(features, config, augmentation, generator) for _ in range(count)]
 

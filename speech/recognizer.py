@@ -20,7 +20,7 @@ from torch import Tensor
 
 from common.errors import InputError
 from common.model_files import find_model, read_model
-from common.threads import in_threads
+from common.threads import in_threads, threads_for
 from speech.alignment import Piece, Word, align_pieces, forced_path, steps_needed, words_of_path
 from speech.audio import SAMPLE_RATE, is_silence, load_audio, not_recorded, read_audio, require_sound
 from speech.decoding import Decoder
@@ -334,7 +334,7 @@ class Recognizer:
             parts = hear(batch) if batch else []
             return parts, time.perf_counter() - started
 
-        threads = min(torch.get_num_threads(), _THREADS) if self.device.type == "cpu" else 1
+        threads = min(threads_for(self.device), _THREADS)
         with closing(waiting()) as found:
             for batch, (parts, seconds) in in_threads(timed, found, threads):
                 share = seconds / max(1e-9, sum(one.sound_seconds for one in batch))

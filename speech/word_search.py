@@ -151,9 +151,8 @@ class _Search:
             self.heard[: len(log_probs), number, : log_probs.shape[1]] = probabilities
         self.likely = (self.heard >= self.options.least) & (self.heard > 0.0)
         self.likely[:, :, BLANK] = False
-        self.log_scale = np.zeros(
-            count
-        )  # logarithm of the factor that the texts of an utterance have in common
+        # Logarithm of the factor that the texts of an utterance have in common.
+        self.log_scale = np.zeros(count)
         self.found: list[list[TextHypothesis]] = [[] for _ in utterances]
         # Of each trace, the one without its last symbol, and that symbol.
         self.trace_before, self.trace_symbol = [-1], [BLANK]
@@ -185,8 +184,9 @@ class _Search:
         unheard = texts.values[:2].copy()
         before, before_same = texts.blank + texts.last, unheard[0]
         own = heard[texts.utterance]  # (texts, symbols)
-        begins = texts.letters == 0
-        texts.last *= own[np.arange(len(texts)), texts.symbol]
+        each, begins = np.arange(len(texts)), texts.letters == 0
+        again = own[each, texts.symbol]
+        texts.last *= again
         texts.blank[:] = before * np.where(begins, own[:, BLANK] + own[:, _SPACE], own[:, BLANK])
         if likely.any():
             following = likely[texts.utterance]  # (texts, symbols)
@@ -194,16 +194,14 @@ class _Search:
             following[:, _APOSTROPHE] &= ~begins
             # What a text brings on its way to a longer one that ends in a symbol.
             brought = before[:, None] * own
-            brought[np.arange(len(texts)), texts.symbol] = own[
-                np.arange(len(texts)), texts.symbol
-            ] * np.where(begins, before, before_same)
+            brought[each, texts.symbol] = before_same * again
             self._go_on_to_known(following, brought)
             parents, symbols = self._worth_trying(following, brought)
-            spaces = symbols == _SPACE
+            probability, spaces = brought[parents, symbols], symbols == _SPACE
             letters = self._spelled(parents[~spaces], symbols[~spaces])
-            letters.last[:] = brought[parents, symbols][~spaces]
+            letters.last[:] = probability[~spaces]
             words = self._completed(parents[spaces])
-            words.blank[:] = brought[parents, symbols][spaces]
+            words.blank[:] = probability[spaces]
             self.texts = self._best_of([texts, letters, words], unheard)
         self._rescale()
 
@@ -241,7 +239,7 @@ class _Search:
         full = counts >= options.beam
         limit[full] = np.maximum(limit, np.minimum.reduceat(scores, starts))[full]
         possible = np.log(brought[parents, symbols]) + texts.bonus[parents]
-        possible[(texts.letters[parents] == 0)] += options.word_bonus
+        possible[texts.letters[parents] == 0] += options.word_bonus
         worth = possible >= np.repeat(limit, counts)[parents]
         return parents[worth], symbols[worth]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from speech.augmentation import NO_AUGMENTATION, Augmentation, augment, views, warped
+from speech.augmentation import NO_AUGMENTATION, Augmentation, views, warped
 from speech.features import FeatureConfig, LogMel
 
 CONFIG = FeatureConfig()
@@ -20,6 +20,12 @@ def noise(frames: int, seed: int = 0) -> np.ndarray:
 
 def only(**shares: float) -> Augmentation:
     return dataclasses.replace(NO_AUGMENTATION, **shares)
+
+
+def augment(
+    features: np.ndarray, config: FeatureConfig, augmentation: Augmentation, generator: np.random.Generator
+) -> np.ndarray:
+    return views(features, config, augmentation, generator, 1)[0]
 
 
 def test_augmentation_is_what_its_generator_draws() -> None:

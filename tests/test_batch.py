@@ -213,15 +213,16 @@ def test_inputs_are_loaded_while_the_network_answers() -> None:
     assert len(list(in_batches(load_and_tell, answer, batch_size=2)(jobs("a", "b", "c")))) == 3
 
 
+def noted(work: Iterable[Job], asked: list[str]) -> Iterator[Job]:
+    """Jobs one by one, each noted when it is taken."""
+    for job in work:
+        asked.append(job.input.path)
+        yield job
+
+
 def test_no_more_is_loaded_than_the_next_batch() -> None:
     asked: list[str] = []
-
-    def source() -> Iterable[Job]:
-        for job in jobs(*map(str, range(100))):
-            asked.append(job.input.path)
-            yield job
-
-    next(iter(in_batches(load, shout, batch_size=4)(source())))
+    next(iter(in_batches(load, shout, batch_size=4)(noted(jobs(*map(str, range(100))), asked))))
     assert len(asked) <= 12
 
 
@@ -237,11 +238,8 @@ def test_a_bug_is_not_taken_for_a_bad_input() -> None:
 
 
 @pytest.fixture
-def two_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
+def two_threads(threads_restored: None) -> None:
     torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
 
 
 def test_two_batches_are_answered_at_the_same_time() -> None:
@@ -333,13 +331,7 @@ def test_a_bug_in_an_answering_thread_reaches_the_caller() -> None:
 
 def test_no_more_is_loaded_than_is_answered_and_waits_for_a_thread() -> None:
     asked: list[str] = []
-
-    def source() -> Iterable[Job]:
-        for job in jobs(*map(str, range(1000))):
-            asked.append(job.input.path)
-            yield job
-
-    outcomes = in_batches(load, shout, batch_size=4, answerers=3)(source())
+    outcomes = in_batches(load, shout, batch_size=4, answerers=3)(noted(jobs(*map(str, range(1000))), asked))
     for delivered, _ in enumerate(outcomes):
         # Four batches are with the three threads or wait for them, and four are loaded.
         assert len(asked) <= delivered + 2 * 4 * 4
@@ -349,17 +341,13 @@ def test_bad_inputs_do_not_pile_up_behind_a_slow_batch() -> None:
     asked: list[str] = []
     asked_by_then = []
 
-    def source() -> Iterable[Job]:
-        for job in jobs("slow", *(f"bad{number}" for number in range(1000))):
-            asked.append(job.input.path)
-            yield job
-
     def answer(texts: list[str]) -> list[str | InputError]:
         time.sleep(0.5)
         asked_by_then.append(len(asked))
         return shout(texts)
 
-    assert len(list(in_batches(load, answer, batch_size=1, answerers=2)(source()))) == 1001
+    work = noted(jobs("slow", *(f"bad{number}" for number in range(1000))), asked)
+    assert len(list(in_batches(load, answer, batch_size=1, answerers=2)(work))) == 1001
     assert asked_by_then[0] <= 10
 
 

@@ -25,10 +25,7 @@ def test_both_sides_share_every_weight() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("threads_restored")
 def test_packed_sequences_take_several_times_as_long() -> None:
-    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    try:
-        assert compare(batch=16, steps=200, repeats=1).ratio > 1.5
-    finally:
-        torch.set_num_threads(threads)
+    assert compare(batch=16, steps=200, repeats=1).ratio > 1.5

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -72,16 +71,12 @@ def test_the_peer_says_as_many_words_as_we_do(paths: list[str], monkeypatch: pyt
     assert all(len(one.symbols) == 8 for (hypotheses,) in found for one in hypotheses)
 
 
-@pytest.fixture(params=[1, 2])
-def threads(request: pytest.FixtureRequest) -> Iterator[int]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
-
-
-@pytest.mark.usefixtures("threads")
-def test_files_become_the_captions_that_one_by_one_gives(captioner: Captioner, paths: list[str]) -> None:
+@pytest.mark.usefixtures("threads_restored")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_files_become_the_captions_that_one_by_one_gives(
+    captioner: Captioner, paths: list[str], threads: int
+) -> None:
+    torch.set_num_threads(threads)
     options = DescribeOptions(beam=2)
     together = caption.benchmark.describe_files(captioner, paths, options, batch_size=2)
     assert together == [captioner.describe(path, options).text for path in paths]

@@ -144,14 +144,7 @@ def test_json_lines_go_to_standard_output_too(model: str, capsys: pytest.Capture
     assert [json.loads(line)["path"] for line in capsys.readouterr().out.splitlines()][1] == "photos/b.jpg"
 
 
-@pytest.fixture
-def as_many_threads_as_before() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.mark.usefixtures("as_many_threads_as_before")
+@pytest.mark.usefixtures("threads_restored")
 def test_two_threads_give_the_captions_of_one(
     model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -30,19 +30,17 @@ def test_one_alone_is_worked_on_where_it_is_wanted(items: int, threads: int) -> 
     }
 
 
+@pytest.mark.usefixtures("threads_restored")
 def test_each_thread_has_one_of_pytorchs_and_nobody_else_loses_any() -> None:
-    usual, interval = torch.get_num_threads(), sys.getswitchinterval()
+    interval = sys.getswitchinterval()
     torch.set_num_threads(3)
-    try:
-        found = [result for _, result in in_threads(lambda _: torch.get_num_threads(), range(6), threads=2)]
-        assert found == [1] * 6
-        later: list[int] = []
-        thread = threading.Thread(target=lambda: later.append(torch.get_num_threads()))
-        thread.start()
-        thread.join()
-        assert (torch.get_num_threads(), later) == (3, [3])
-    finally:
-        torch.set_num_threads(usual)
+    found = [result for _, result in in_threads(lambda _: torch.get_num_threads(), range(6), threads=2)]
+    assert found == [1] * 6
+    later: list[int] = []
+    thread = threading.Thread(target=lambda: later.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert (torch.get_num_threads(), later) == (3, [3])
     assert sys.getswitchinterval() == interval
 
 
