@@ -28,7 +28,6 @@ from common.inputs import Input
 from common.manifest import read_manifest
 from common.recurrent import RecurrentConfig
 from common.search import BeamOptions, beam_search
-from common.threads import threads_for
 from common.topologies import FromVector
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -88,14 +87,13 @@ def compare(
 def describe_files(
     captioner: Captioner, paths: Sequence[str], options: DescribeOptions, batch_size: int
 ) -> list[str]:
-    """What the command does: some threads read, and others answer a batch each."""
+    """What the command does: threads read while the network answers."""
     jobs = [Job(Input(path, path)) for path in paths]
     process = in_batches(
         load_image,
         lambda batch: captioner.describe_batch(batch, options),
         batch_size,
         LOADERS,
-        threads_for(captioner.device),
     )
     return [outcome.result.text for outcome in process(jobs) if not isinstance(outcome.result, InputError)]
 

@@ -33,7 +33,6 @@ from common.command import (
 from common.errors import InputError
 from common.inputs import collect_inputs
 from common.options import add_options, read_options
-from common.threads import threads_for
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -176,8 +175,7 @@ def describe(arguments: argparse.Namespace) -> int:
         def answer(pictures: list[Tensor]) -> list[Caption]:
             return captioner.describe_batch(pictures, options)
 
-        answerers = threads_for(captioner.device)
-        yield from in_batches(load_image, answer, arguments.batch_size, LOADERS, answerers)(left)
+        yield from in_batches(load_image, answer, arguments.batch_size, LOADERS)(left)
 
     summary = run(jobs, process, deliver, command="caption", report=arguments.report, unit="photo")
     return summary.exit_status
@@ -200,7 +198,7 @@ def search(arguments: argparse.Namespace) -> int:
     answer([])  # a sentence without a known word is said once, not for every photograph
     summary = run(
         [Job(one) for one in inputs],
-        in_batches(load_image, answer, arguments.batch_size, LOADERS, threads_for(captioner.device)),
+        in_batches(load_image, answer, arguments.batch_size, LOADERS),
         lambda job, score: found.append((score, job.input.path)),
         command="caption",
         unit="photo",
@@ -258,7 +256,7 @@ def export(arguments: argparse.Namespace) -> int:
     from caption.captioner import Captioner
     from caption.export import export as export_network
 
-    export_network(Captioner.load(arguments.model).network, arguments.output)
+    export_network(Captioner.load(arguments.model, in_8_bits=False).network, arguments.output)
     print(arguments.output)
     return 0
 

@@ -19,7 +19,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -27,7 +27,6 @@ from typing import TYPE_CHECKING, Generic, TextIO, TypeAlias, TypeVar
 
 from common.errors import InputError
 from common.inputs import Input
-from common.threads import in_threads
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -145,7 +144,6 @@ def in_batches(
     answer: Callable[[list[Loaded]], Sequence[Result | InputError]],
     batch_size: int,
     workers: int = 1,
-    answerers: int = 1,
 ) -> Callable[[Iterable[Job]], Iterator[Outcome[Result]]]:
     """A `process` for `run` that loads inputs in threads while the network answers batches.
 
@@ -156,23 +154,14 @@ def in_batches(
             its batch is made, and does not spoil it.
         answer: one result an input, in order. If it raises `InputError`, the batch is done again one
             by one.
-        batch_size: inputs that are answered together; one batch more than there are `answerers` is loaded
-            ahead.
+        batch_size: inputs that are answered together; two batches are loaded ahead, at most.
         workers: threads that load.
-        answerers: batches that are answered at once; see `common.threads.in_threads`.
     """
 
     def process(jobs: Iterable[Job]) -> Iterator[Outcome[Result]]:
-        def outcomes(batch: list[_Loaded[Loaded]]) -> list[Outcome[Result]]:
-            return _outcomes(answer, batch)
-
-        with ExitStack() as stack:
-            batches = _loaded_batches(load, jobs, batch_size, workers, (answerers + 1) * batch_size)
-            stack.callback(batches.close)
-            answered = in_threads(outcomes, batches, answerers)
-            stack.callback(answered.close)
-            for _, found in answered:
-                yield from found
+        with closing(_loaded_batches(load, jobs, batch_size, workers)) as batches:
+            for batch in batches:
+                yield from _outcomes(answer, batch)
 
     return process
 
@@ -349,7 +338,7 @@ _Loaded: TypeAlias = tuple[Job, Loaded | InputError, float]
 
 
 def _loaded_batches(
-    load: Callable[[str], Loaded], jobs: Iterable[Job], batch_size: int, workers: int, ahead: int
+    load: Callable[[str], Loaded], jobs: Iterable[Job], batch_size: int, workers: int
 ) -> Generator[list[_Loaded[Loaded]], None, None]:
     """Batches in the order of the inputs, with those between them that cannot be read.
 
@@ -357,13 +346,12 @@ def _loaded_batches(
         load, jobs: as in `in_batches`.
         batch_size: inputs of a batch that can be read; those that cannot are at most as many.
         workers: threads that load.
-        ahead: inputs that are loaded before they are wanted.
     """
     left = iter(jobs)
     with ExitStack() as stack:
         pool = ThreadPoolExecutor(workers)
         stack.callback(pool.shutdown, wait=False, cancel_futures=True)
-        waiting = deque((job, pool.submit(_timed_load, load, job)) for job in islice(left, ahead))
+        waiting = deque((job, pool.submit(_timed_load, load, job)) for job in islice(left, 2 * batch_size))
         while waiting:
             batch: list[_Loaded[Loaded]] = []
             good = 0

@@ -8,13 +8,10 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -226,153 +223,25 @@ def test_no_more_is_loaded_than_the_next_batch() -> None:
     assert len(asked) <= 12
 
 
+def test_bad_inputs_do_not_pile_up_behind_a_slow_batch() -> None:
+    asked: list[str] = []
+    asked_by_then = []
+
+    def answer(texts: list[str]) -> list[str | InputError]:
+        asked_by_then.append(len(asked))
+        return shout(texts)
+
+    work = noted(jobs("slow", *(f"bad{number}" for number in range(1000))), asked)
+    assert len(list(in_batches(load, answer, batch_size=1)(work))) == 1001
+    assert asked_by_then[0] <= 10
+
+
 def test_a_bug_is_not_taken_for_a_bad_input() -> None:
     def broken(path: str) -> str:
         raise KeyError(path)
 
     with pytest.raises(KeyError):
         list(in_batches(broken, shout, batch_size=2)(jobs("a")))
-
-
-# --- batches that are answered at once --------------------------------------------------------------
-
-
-@pytest.fixture
-def two_threads(threads_restored: None) -> None:
-    torch.set_num_threads(2)
-
-
-def test_two_batches_are_answered_at_the_same_time() -> None:
-    both = threading.Barrier(2, timeout=5)
-
-    def answer(texts: list[str]) -> list[str | InputError]:
-        both.wait()
-        return shout(texts)
-
-    outcomes = list(in_batches(load, answer, batch_size=2, answerers=2)(jobs(*"abcdefgh")))
-    assert [outcome.result for outcome in outcomes] == [*"ABCDEFGH"]
-
-
-def test_the_order_is_that_of_the_inputs_whichever_batch_is_done_first() -> None:
-    second_is_done = threading.Event()
-
-    def answer(texts: list[str]) -> list[str | InputError]:
-        if texts == ["a"]:
-            assert second_is_done.wait(5)
-        if texts == ["b"]:
-            second_is_done.set()
-        return shout(texts)
-
-    outcomes = in_batches(load, answer, batch_size=1, answerers=2)(jobs("a", "b", "bad", "c"))
-    assert [outcome.job.input.path for outcome in outcomes] == ["a", "b", "bad", "c"]
-
-
-@given(
-    inputs=st.lists(st.sampled_from(["good", "bad", "silent"]), max_size=20),
-    batch_size=st.integers(1, 4),
-    answerers=st.integers(2, 4),
-)
-def test_several_threads_give_the_outcomes_of_one(inputs: list[str], batch_size: int, answerers: int) -> None:
-    def answer(texts: list[str]) -> list[str | InputError]:
-        if any("silent" in text for text in texts):
-            raise InputError("recording", "is silent")
-        return shout(texts)
-
-    def outcomes(answerers: int) -> list[tuple[str, str]]:
-        process = in_batches(load, answer, batch_size, workers=2, answerers=answerers)
-        work = jobs(*(f"{number} {text}" for number, text in enumerate(inputs)))
-        return [(outcome.job.input.path, str(outcome.result)) for outcome in process(work)]
-
-    assert outcomes(answerers) == outcomes(1)
-
-
-@pytest.mark.usefixtures("two_threads")
-def test_pytorch_works_alone_in_each_answering_thread_and_as_before_in_all_others() -> None:
-    numbers = set()
-
-    def answer(texts: list[str]) -> list[str | InputError]:
-        torch.ones(10).sum()
-        numbers.add(torch.get_num_threads())
-        return shout(texts)
-
-    for _ in in_batches(load, answer, batch_size=1, answerers=2)(jobs(*"abcd")):
-        assert torch.get_num_threads() == 2
-        with ThreadPoolExecutor(1) as later:
-            assert later.submit(torch.get_num_threads).result() == 2
-    assert numbers == {1}
-
-
-@pytest.mark.usefixtures("two_threads")
-@pytest.mark.parametrize(
-    ("answerers", "paths"), [(2, ["a", "b"]), (2, ["bad", "a", "bad", "b"]), (1, [*"abcdefgh"])]
-)
-def test_one_batch_or_one_answerer_needs_no_thread(answerers: int, paths: list[str]) -> None:
-    where = []
-
-    def answer(texts: list[str]) -> list[str | InputError]:
-        where.append((threading.current_thread(), torch.get_num_threads()))
-        return shout(texts)
-
-    assert len(list(in_batches(load, answer, 2, answerers=answerers)(jobs(*paths)))) == len(paths)
-    assert set(where) == {(threading.current_thread(), 2)}
-
-
-def test_a_bug_in_an_answering_thread_reaches_the_caller() -> None:
-    def answer(texts: list[str]) -> list[str | InputError]:
-        if "c" in texts:
-            raise KeyError("c")
-        return shout(texts)
-
-    outcomes = in_batches(load, answer, batch_size=1, answerers=2)(jobs(*"abcdef"))
-    assert [next(outcomes).result, next(outcomes).result] == ["A", "B"]
-    with pytest.raises(KeyError):
-        next(outcomes)
-
-
-def test_no_more_is_loaded_than_is_answered_and_waits_for_a_thread() -> None:
-    asked: list[str] = []
-    outcomes = in_batches(load, shout, batch_size=4, answerers=3)(noted(jobs(*map(str, range(1000))), asked))
-    for delivered, _ in enumerate(outcomes):
-        # Four batches are with the three threads or wait for them, and four are loaded.
-        assert len(asked) <= delivered + 2 * 4 * 4
-
-
-def test_bad_inputs_do_not_pile_up_behind_a_slow_batch() -> None:
-    asked: list[str] = []
-    asked_by_then = []
-
-    def answer(texts: list[str]) -> list[str | InputError]:
-        time.sleep(0.5)
-        asked_by_then.append(len(asked))
-        return shout(texts)
-
-    work = noted(jobs("slow", *(f"bad{number}" for number in range(1000))), asked)
-    assert len(list(in_batches(load, answer, batch_size=1, answerers=2)(work))) == 1001
-    assert asked_by_then[0] <= 10
-
-
-def test_closing_early_waits_for_nobody_and_leaves_the_rest_undone() -> None:
-    before = set(threading.enumerate())
-    begun: list[str] = []
-    closed = threading.Event()
-
-    def answer(texts: list[str]) -> list[str | InputError]:
-        begun.extend(texts)
-        if texts != ["0"]:
-            assert closed.wait(5)
-        return shout(texts)
-
-    outcomes = in_batches(load, answer, 1, workers=2, answerers=2)(jobs(*map(str, range(1000))))
-    assert isinstance(outcomes, Generator)
-    assert next(outcomes).result == "0"
-    started = time.perf_counter()
-    outcomes.close()
-    assert time.perf_counter() - started < 2.0
-    closed.set()
-    for thread in set(threading.enumerate()) - before:
-        thread.join(5)
-        assert not thread.is_alive()
-    assert len(begun) <= 3
 
 
 # --- the run ---------------------------------------------------------------------------------------
@@ -492,18 +361,23 @@ run(plan_outputs(inputs, Path(sys.argv[1]), ["txt"]), in_batches(str, answer, 1)
 
 
 INTERRUPTED = """
-import os, signal, sys, time
-from common.batch import Job, in_batches, run
+import os, signal, time
+from common.batch import Job, Outcome, run
 from common.inputs import Input
+from common.threads import in_threads
 
-def answer(texts):
+def answer(job):
     time.sleep(0.02)
-    if texts == ["5"]:
+    if job.input.path == "5":
         os.kill(os.getpid(), signal.SIGINT)
-    return texts
+    return job.input.path
+
+def process(jobs):
+    for job, text in in_threads(answer, jobs, 2):
+        yield Outcome(job, text, 0.02)
 
 jobs = [Job(Input(str(number), str(number))) for number in range(10_000)]
-run(jobs, in_batches(str, answer, 1, answerers=2), lambda *_: None, command="speech")
+run(jobs, process, lambda *_: None, command="speech")
 """
 
 

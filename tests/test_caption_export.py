@@ -52,7 +52,7 @@ class Graphs:
 
 @pytest.fixture(scope="module")
 def photos() -> Captioner:
-    return Captioner.load()
+    return Captioner.load(in_8_bits=False)
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def test_a_captioner_without_attention_is_written_too(pixels: Tensor, tmp_path: 
 def test_a_missing_package_is_one_line_that_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(Captioner, "load", lambda model: tiny())
+    monkeypatch.setattr(Captioner, "load", lambda model, in_8_bits: tiny())
     monkeypatch.setitem(sys.modules, "onnx", None)
     assert main(["export", "--output", str(tmp_path / "tiny")]) == 1
     assert capsys.readouterr().err == "caption: onnx: the export needs this package: pip install onnx\n"
@@ -129,7 +129,7 @@ def test_a_missing_package_is_one_line_that_says_what_to_install(
 def test_the_command_writes_two_files_and_prints_their_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(Captioner, "load", lambda model: tiny())
+    monkeypatch.setattr(Captioner, "load", lambda model, in_8_bits: tiny())
     assert main(["export", "--model", "tiny", "--output", str(tmp_path / "tiny")]) == 0
     assert capsys.readouterr() == (f"{tmp_path / 'tiny'}\n", "")
     assert {path.name for path in (tmp_path / "tiny").iterdir()} == {ENCODER, DECODER}

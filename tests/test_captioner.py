@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from caption import Caption, Captioner, DescribeOptions
+from caption.captioner import BUNDLED
 from caption.evaluate import evaluate, score_captions, score_with_java
 from caption.images import load_image
 from caption.network import CaptionConfig, CaptionNetwork
@@ -62,6 +63,17 @@ def test_a_photograph_becomes_a_sentence_with_runners_up(captioner: Captioner, p
         assert one.log_prob < 0 < one.confidence < 1
         assert one.log_prob <= math.log(one.confidence)
     assert all(one.alternatives == () for one in caption.alternatives)
+
+
+def test_steps_in_8_bits_are_near_the_exact_ones() -> None:
+    pictures = [load_image(path) for path in sorted((BUNDLED.parent / "samples").glob("*.jpg"))]
+    exact, ours = Captioner.load(in_8_bits=False), Captioner.load()
+    captions = [one.text for one in exact.describe_batch(pictures)]
+    for caption in captions:
+        likelihoods = exact.log_likelihoods(caption, pictures), ours.log_likelihoods(caption, pictures)
+        assert likelihoods[0] != likelihoods[1]
+        assert likelihoods[1] == pytest.approx(likelihoods[0], abs=0.05)
+    assert [one.text for one in ours.describe_batch(pictures)] == captions
 
 
 def test_a_picture_may_come_in_any_form(captioner: Captioner, photos: list[Path]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import platform
 import subprocess
 import sys
 from types import ModuleType
@@ -187,3 +188,23 @@ def test_the_shared_rooms_import_no_torch() -> None:
         "sys.exit(any(name in sys.modules for name in ('torch', 'numpy', 'tqdm')))"
     )
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no such thresholds")
+@pytest.mark.parametrize("keep", [False, True])
+def test_freed_memory_is_kept_for_the_next_layer(keep: bool) -> None:
+    program = f"""
+import resource, numpy as np
+from common.command import keep_memory
+if {keep}:
+    keep_memory()
+def fill():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    np.ones(12_000_000)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+fill()
+print(fill())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    # Huge pages, where the system gives them, are 512 usual ones.
+    assert (int(done.stdout) < 40) == keep, done.stderr
