@@ -9,8 +9,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +41,8 @@ class LanguageModelConfig:
         hidden_size: units of an LSTM layer.
         layers: of the LSTM.
         dropout: of a word vector's features, the same at all steps of a sentence, in training.
+        frequent: so many words, counted from the first, are judged one by one after every history; how likely
+            all others are together is estimated. 0: all words are judged.
     """
 
     vocabulary: tuple[str, ...]
@@ -48,6 +51,7 @@ class LanguageModelConfig:
     hidden_size: int = 512
     layers: int = 1
     dropout: float = 0.25
+    frequent: int = 0
 
 
 class LanguageNetwork(nn.Module):
@@ -74,6 +78,10 @@ class LanguageNetwork(nn.Module):
             ),
             outputs=config.embedding_size,
         )
+        if config.frequent:
+            # The logarithm of the sum of what the others' logits stand for, nearly; see `fit_rest`.
+            self.rest = nn.Linear(config.embedding_size, 1)
+            self.rest.requires_grad_(False)
 
     def predict(self, words: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Read words (batch, steps): what comes next as vectors (batch, steps, embedding), and the state.
@@ -93,6 +101,18 @@ class LanguageNetwork(nn.Module):
         return self.logits(vectors).float().log_softmax(dim=-1), state
 
 
+class Expectation(NamedTuple):
+    """What is expected after histories, before any rare word is asked about.
+
+    Attributes:
+        log_probs: (histories, frequent + 1), of the frequent words and, last, of all others together.
+        vectors: (histories, embedding + 1), by which `rare_log_probs` judges the others.
+    """
+
+    log_probs: Tensor
+    vectors: Tensor
+
+
 class LanguageModel:
     """A trained language model.
 
@@ -105,17 +125,22 @@ class LanguageModel:
 
     Args:
         network: is put into evaluation mode and, for 8 bits, steps in them from then on.
-        in_8_bits: whether `advance` multiplies in 8 bits, where the processor can: three to ten times
+        in_8_bits: whether single steps multiply in 8 bits, where the processor can: three to ten times
             faster, each log-probability a few hundredths off. `score` stays exact.
     """
 
     def __init__(self, network: LanguageNetwork, in_8_bits: bool = False) -> None:
         self.network = network.eval()
-        self._logits: Callable[[Tensor], Tensor] = network.logits
+        self.vocabulary = network.config.vocabulary
+        self.frequent = network.config.frequent or len(self.vocabulary)
+        weights, biases = network.embedding.weight[: self.frequent], network.bias[: self.frequent]
+        if network.config.frequent:
+            weights = torch.cat([weights, network.rest.weight])
+            biases = torch.cat([biases, network.rest.bias])
+        self._judge: Callable[[Tensor], Tensor] = partial(nn.functional.linear, weight=weights, bias=biases)
         if in_8_bits and can_multiply_in_8_bits(network.bias.device):
             network.aligned.stack.step_in_8_bits()
-            self._logits = Packed(network.embedding.weight, network.bias)
-        self.vocabulary = network.config.vocabulary
+            self._judge = Packed(weights, biases)
         self.end, self.unknown = END, UNKNOWN
         self.unknown_share = -float(torch.tensor(max(1, network.config.unknown_words)).log())
         self._numbers = {word: number for number, word in enumerate(self.vocabulary)}
@@ -137,8 +162,41 @@ class LanguageModel:
         Returns:
             The new state, and the log-probabilities (histories, vocabulary) of each next word, float32.
         """
+        vectors, state = self._step(words, state)
+        return state, self.network.logits(vectors).float().log_softmax(dim=-1)
+
+    @torch.inference_mode()
+    def expect_first(self) -> tuple[State, Expectation]:
+        """As `start`, for a search."""
+        words = torch.tensor([self.end], device=self.network.bias.device)
+        return self.expect(words, self.network.aligned.stack.init_state(1))
+
+    @torch.inference_mode()
+    def expect(self, words: Tensor, state: State) -> tuple[State, Expectation]:
+        """As `advance`, for a search, which asks about few of the rare words: several times faster."""
+        vectors, state = self._step(words, state)
+        logits = self._judge(vectors).float()
+        log_probs = logits.log_softmax(dim=-1)
+        total = logits[:, :1] - log_probs[:, :1]
+        if not self.network.config.frequent:
+            log_probs = nn.functional.pad(log_probs, (0, 1), value=-torch.inf)
+        return state, Expectation(log_probs, torch.cat([vectors, total], dim=1))
+
+    @torch.inference_mode()
+    def rare_log_probs(self, vectors: Tensor, words: Tensor) -> Tensor:
+        """Log-probability of one word that is not among the frequent ones after each of some histories.
+
+        Args:
+            vectors: (histories, embedding + 1), from `expect`.
+            words: (histories,).
+        """
+        logits = (vectors[:, :-1] * self.network.embedding(words)).sum(dim=1) + self.network.bias[words]
+        return logits - vectors[:, -1]
+
+    def _step(self, words: Tensor, state: State) -> tuple[Tensor, State]:
+        """Read a word: vectors (histories, embedding) of what comes next, and the state."""
         vectors, state = self.network.aligned.step(self.network.embedding(words), state)
-        return state, self._logits(vectors).float().log_softmax(dim=-1)
+        return vectors, state
 
     reorder: Callable[[State, Tensor], State] = staticmethod(RecurrentStack.reorder)
 
@@ -230,6 +288,31 @@ def sentence_log_probs(
         for number, score in zip(numbers, sums.tolist(), strict=True):
             scores[number] = score
     return scores
+
+
+@torch.inference_mode()
+def fit_rest(network: LanguageNetwork, sentences: Sequence[Any], most: int = 20_000) -> None:
+    """Estimate how likely all words that are not frequent are together, as a network with such words wants.
+
+    Least squares, over what is expected after the words of some sentences: one more word vector, whose logit
+    is nearly the logarithm of the sum over all others.
+
+    Args:
+        network: in evaluation mode; its `rest` is set.
+        sentences: of word numbers.
+        most: predictions to look at.
+    """
+    frequent, found, left = network.config.frequent, [], most
+    for start in range(0, len(sentences), 32):
+        words, targets = (one.to(network.bias.device) for one in pad(sentences[start : start + 32]))
+        found.append(network.predict(words)[0][targets >= 0].float()[:left])
+        left -= len(found[-1])
+    vectors = torch.cat(found)
+    wanted = [network.logits(part)[:, frequent:].float().logsumexp(dim=1) for part in vectors.split(512)]
+    inputs = nn.functional.pad(vectors.double(), (0, 1), value=1.0)
+    solution = torch.linalg.lstsq(inputs, torch.cat(wanted).double().unsqueeze(1)).solution
+    network.rest.weight.copy_(solution[:-1].T)
+    network.rest.bias.copy_(solution[-1])
 
 
 def pad(sentences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:

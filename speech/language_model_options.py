@@ -26,7 +26,8 @@ class LanguageModelOptions:
         weight_decay: AdamW's.
         words: most in the vocabulary, the end of a sentence and the unknown word included.
         always, drawn: training compares the right word with this many most frequent words and with so many
-            others, drawn by their frequency, instead of with all; `--drawn 0` compares with all.
+            others, drawn by their frequency, instead of with all; `--drawn 0` compares with all. After
+            training, a search judges as many words after every history, others only where they are said.
         embedding_size, hidden_size, layers, dropout: of the network; see `LanguageModelConfig`.
         seed: of everything random.
         precision: "bf16-mixed" is several times faster on processors that have bfloat16 instructions.

@@ -5,9 +5,8 @@ Comes in: words with their log-probabilities. Goes out: tables that a search wal
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -27,21 +26,26 @@ class WordModel(Protocol):
     """A language model over words, as `speech.language_model.LanguageModel` is one.
 
     Attributes:
-        vocabulary: the words by number; what cannot be spelled, such as the end, is never said.
+        vocabulary: the words by number, the most frequent first; what cannot be spelled, such as the end, is
+            never said.
         end: number of the end of a sentence.
         unknown: number of the unknown word.
         unknown_share: log-probability that the unknown word is one certain unknown word.
+        frequent: words with a lower number are judged after every history, end and unknown word among them.
     """
 
     vocabulary: tuple[str, ...]
     end: int
     unknown: int
     unknown_share: float
+    frequent: int
 
-    def start(self) -> tuple[tuple[Tensor, ...], Tensor]:
-        """Before the first word: the state of one history, and log-probabilities (1, vocabulary)."""
+    def expect_first(self) -> tuple[tuple[Tensor, ...], tuple[Tensor, Tensor]]:
+        """Before the first word: the state of one history, and what is expected, as in `expect`."""
 
-    def advance(self, words: Tensor, state: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], Tensor]:
+    def expect(
+        self, words: Tensor, state: tuple[Tensor, ...]
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, Tensor]]:
         """Go on by one word.
 
         Args:
@@ -49,8 +53,12 @@ class WordModel(Protocol):
             state: tensors (layers, histories, hidden), what is remembered of the words before it.
 
         Returns:
-            The new state, and the log-probabilities (histories, vocabulary) of each next word.
+            The new state; log-probabilities (histories, frequent + 1) of each frequent word and of all others
+            together; and vectors (histories, features), which tell more about the others.
         """
+
+    def rare_log_probs(self, vectors: Tensor, words: Tensor) -> Tensor:
+        """Of words that are not frequent, (histories,), one after each history, given its vector."""
 
 
 class Lexicon:
@@ -111,15 +119,6 @@ class Lexicon:
         self.first, self.last = np.concatenate([*first, [0]]), np.concatenate([*last, [0]])
         self.word = np.where(lengths[self.first[:-1]] == depths, self.first[:-1], -1)
         self.word = np.append(self.word, -1)
-
-    @classmethod
-    def ranked(cls, words: Sequence[str]) -> Lexicon:
-        """Words that are known by rank alone, the most frequent first.
-
-        The n-th is taken as 1/n as frequent as the first (Zipf 1949).
-        """
-        scale = math.log(sum(1.0 / rank for rank in range(1, len(words) + 1)) or 1.0)
-        return cls({word: -math.log(rank) - scale for rank, word in enumerate(words, start=1)})
 
     def including(self, words: Iterable[str]) -> Lexicon:
         """This lexicon and the words that it lacks, as likely as its rarest one."""

@@ -276,7 +276,7 @@ class Recognizer:
         """
         if options not in self._decoders:
             model = self.language_model if options.searches_words else None
-            lexicon = None if model is None else Lexicon.ranked(model.vocabulary[len(SPECIAL) :])
+            lexicon = None if model is None else Lexicon(dict.fromkeys(model.vocabulary[len(SPECIAL) :], 0.0))
             decoder = Decoder(options, lexicon, model)
             self._decoders = dict([*self._decoders.items(), (options, decoder)][-2:])
         return self._decoders[options]

@@ -22,6 +22,7 @@ from speech.language_model import (
     UNKNOWN,
     LanguageModelConfig,
     LanguageNetwork,
+    fit_rest,
     pad,
     sentence_log_probs,
     write_language_model,
@@ -192,6 +193,8 @@ class LanguageModule(TrainingModule[LanguageNetwork]):
 
     def export(self, directory: Path, metrics: dict[str, float]) -> None:
         """Write a model directory; the card of a shipped model is written by hand."""
+        if self.network.config.frequent:
+            fit_rest(self.network, [sentence for one in self.held_out for sentence in one.sentences])
         write_language_model(directory, self.network, card(metrics, self.trigram))
 
 
@@ -293,6 +296,7 @@ def train_language_model(options: LanguageModelOptions) -> None:
         hidden_size=options.hidden_size,
         layers=options.layers,
         dropout=options.dropout,
+        frequent=options.always if options.always < len(vocabulary) else 0,
     )
     network = LanguageNetwork(config)
     with torch.no_grad():  # what is left to learn is how a word's neighbours change its frequency

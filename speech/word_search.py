@@ -35,11 +35,11 @@ from speech.text import BLANK, SYMBOLS, decode, encode
 # same have the same, whichever way they came about, and others have others (all but surely).
 _KEY_FACTOR = 6364136223846793005
 
-# Utterances that are searched at once: more would save little, and each takes some 3 MB.
-_TOGETHER = 12
+# Utterances that are searched at once: more would save little, and each takes some 2 MB.
+_TOGETHER = 32
 
 # Histories of an utterance that are followed at once, in most steps.
-_ROWS = 32
+_ROWS = 64
 
 
 @dataclass(frozen=True)
@@ -275,10 +275,9 @@ class _Search:
         longer = self._longer(parents, np.full(len(parents), _SPACE))
         self._know(texts.history)
         word = self.lexicon.word[texts.node]
-        known = word >= 0
-        longer.settled += self.options.lm_weight * self.histories.log_probs(
-            texts.history, np.where(known, word, UNKNOWN)
-        ) + np.where(known, self.options.word_bonus, self._unknown(texts.letters))
+        likely = self.histories.log_probs(texts.history, word)
+        bonus = np.where(word == UNKNOWN, self._unknown(texts.letters), self.options.word_bonus)
+        longer.settled += self.options.lm_weight * likely + bonus
         longer.history[:] = self.histories.after(texts.history, word)
         longer.letters[:] = longer.node[:] = 0
         longer.bonus[:] = longer.settled
@@ -374,6 +373,11 @@ class _Search:
         broken.blank += broken.last
         self.texts = texts[~ends]
         texts = _Texts.joined([whole, completed, broken])
+        # What ends is compared as what goes on is: the others' ends need not be judged.
+        scores = np.log(texts.blank) + texts.settled
+        best = np.full(len(self.lengths), -np.inf)
+        np.maximum.at(best, texts.utterance, scores)
+        texts = texts[~(scores < best[texts.utterance] - self.options.beam_margin)]
         self._know(texts.history)
         endings = self.options.lm_weight * self.histories.log_probs(texts.history, END)
         added: dict[tuple[int, tuple[int, ...]], tuple[float, float]] = {}

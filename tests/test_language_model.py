@@ -18,6 +18,7 @@ from speech.language_model import (
     LanguageModel,
     LanguageModelConfig,
     LanguageNetwork,
+    fit_rest,
     load_language_model,
     write_language_model,
 )
@@ -112,6 +113,33 @@ def test_text_goes_on_from_its_beginning_and_a_seed_repeats_it(model: LanguageMo
     assert {write(seed, temperature=1e-3) for seed in range(5)} == {write(1, top_p=1e-6)}
     assert set(model.generate(words=3).split()) <= set(WORDS), "unseeded, from nothing"
     assert model.generate("the", words=0) == "the"
+
+
+@pytest.mark.parametrize("frequent", [0, 4])
+def test_a_search_is_told_what_a_step_expects(frequent: int) -> None:
+    torch.manual_seed(2)
+    config = LanguageModelConfig((*SPECIAL, *WORDS), 10, 4, 6, frequent=frequent)
+    network = LanguageNetwork(config).eval()
+    torch.nn.init.normal_(network.embedding.weight)
+    if frequent:
+        fit_rest(network, [[2, 3, 4], [5, 6], [3], [6, 2, 5, 1]] * 20)
+    model = LanguageModel(network)
+    state, _ = model.start()
+    words = torch.tensor([2, 5, 1, 0])
+    state = model.reorder(state, torch.zeros(4).long())
+    (_, exact), (after, (log_probs, vectors)) = model.advance(words, state), model.expect(words, state)
+    count = frequent or len(exact[0])
+    assert log_probs.shape == (4, count + 1)
+    assert log_probs.exp().sum(dim=1).tolist() == pytest.approx([1.0] * 4)
+    # How likely the rare words are together is an estimate; all but it is exact.
+    assert (log_probs[:, :count] - exact[:, :count]).abs().max() < (0.1 if frequent else 1e-5)
+    if frequent:
+        assert (log_probs[:, -1] - exact[:, count:].logsumexp(dim=1)).abs().max() < 0.2
+        rare = model.rare_log_probs(vectors, torch.full((4,), 6))
+        assert (rare - exact[:, 6] - (log_probs[:, 0] - exact[:, 0])).abs().max() < 1e-5
+    assert all(
+        torch.equal(one, other) for one, other in zip(after, model.advance(words, state)[0], strict=True)
+    )
 
 
 def test_a_model_is_the_same_after_its_directory_but_for_8_bits(tmp_path: Path) -> None:

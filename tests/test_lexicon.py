@@ -27,23 +27,40 @@ SYMBOL_COUNT = 5  # blank, space, apostrophe, a, b
 
 
 class BigramModel:
-    """A word model whose state is the last word: random, but always the same."""
+    """A word model whose state is the last word: random, but always the same.
 
-    def __init__(self, words: tuple[str, ...] = ("</s>", "<unknown>", *WORDS[:-1])) -> None:
+    So many of its words are judged after every history, the others where they are said.
+    """
+
+    def __init__(
+        self, words: tuple[str, ...] = ("</s>", "<unknown>", *WORDS[:-1]), frequent: int | None = None
+    ) -> None:
         self.vocabulary = words
         self.end, self.unknown, self.unknown_share = 0, 1, -1.5
         generator = torch.Generator().manual_seed(3)
         size = len(self.vocabulary)
+        self.frequent = size if frequent is None else frequent
         self.table = (torch.randn(size, size, generator=generator) * 1.5).log_softmax(-1)
         self.questions = 0
 
-    def start(self) -> tuple[tuple[Tensor, ...], Tensor]:
-        return (torch.zeros(1, 1, 1),), self.table[:1]
+    def expect_first(self) -> tuple[tuple[Tensor, ...], tuple[Tensor, Tensor]]:
+        return (torch.zeros(1, 1, 1),), self.expected(torch.tensor([self.end]))
 
-    def advance(self, words: Tensor, state: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], Tensor]:
+    def expect(
+        self, words: Tensor, state: tuple[Tensor, ...]
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, Tensor]]:
         self.questions += 1
         assert state[0].shape == (1, len(words), 1)
-        return (words.view(1, -1, 1).float(),), self.table[words]
+        return (words.view(1, -1, 1).float(),), self.expected(words)
+
+    def expected(self, words: Tensor) -> tuple[Tensor, Tensor]:
+        rows = self.table[words]
+        rest = rows[:, self.frequent :].logsumexp(dim=1, keepdim=True)
+        return torch.cat([rows[:, : self.frequent], rest], dim=1), rows
+
+    def rare_log_probs(self, vectors: Tensor, words: Tensor) -> Tensor:
+        assert (words >= self.frequent).all()
+        return vectors.gather(1, words.unsqueeze(1)).squeeze(1)
 
     def score(self, text: str) -> float:
         """Log-probability of a text's words and its end."""
@@ -123,7 +140,7 @@ def flat() -> Lexicon:
     word_bonus=st.floats(-2.0, 2.0),
     temperature=st.sampled_from([1.0, 1.3]),
     open_vocabulary=st.booleans(),
-    with_model=st.booleans(),
+    frequent=st.sampled_from([None, 2, 3, 5]),
 )
 def test_a_beam_wide_enough_scores_every_text_as_its_definition_does(
     seed: int,
@@ -133,7 +150,7 @@ def test_a_beam_wide_enough_scores_every_text_as_its_definition_does(
     word_bonus: float,
     temperature: float,
     open_vocabulary: bool,
-    with_model: bool,
+    frequent: int | None,
 ) -> None:
     log_probs = log_probs_of(seed, steps, sharpness)
     options = wide(
@@ -142,7 +159,7 @@ def test_a_beam_wide_enough_scores_every_text_as_its_definition_does(
         temperature=temperature,
         open_vocabulary=open_vocabulary,
     )
-    model = BigramModel() if with_model else None
+    model = BigramModel(frequent=frequent) if frequent else None
     found = Decoder(options, flat(), model)(log_probs)
     assert as_scores(found) == pytest.approx(truth(log_probs, options, model), abs=1e-6)
     assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
@@ -195,9 +212,14 @@ def spoken(text: str, confidence: float = 0.9) -> Tensor:
     return steps.log()
 
 
+def ranked(words: list[str]) -> Lexicon:
+    """Words, the most frequent first."""
+    return Lexicon({word: -math.log(rank) for rank, word in enumerate(words, start=2)})
+
+
 def best(text: str, words: str, **options: object) -> str:
     """What the decoder makes of a text that is heard well, if it knows some words, frequent ones first."""
-    decoder = Decoder(DecodingOptions(**{"beam": 16, **options}), Lexicon.ranked(words.split()))  # type: ignore[arg-type]
+    decoder = Decoder(DecodingOptions(**{"beam": 16, **options}), ranked(words.split()))  # type: ignore[arg-type]
     return decoder(spoken(text))[0].text
 
 
@@ -267,18 +289,25 @@ class OneThingToSay:
 
     def __init__(self, vocabulary: tuple[str, ...], expected: str) -> None:
         self.vocabulary, self.end, self.unknown, self.unknown_share = vocabulary, 0, 1, -1.0
-        self.row = torch.full((1, len(vocabulary)), 1e-4)
+        self.frequent = len(vocabulary)
+        self.row = torch.full((1, len(vocabulary) + 1), 1e-4)
         self.row[0, vocabulary.index(expected)] = 1.0
 
-    def start(self) -> tuple[tuple[Tensor, ...], Tensor]:
-        return (torch.zeros(1, 1, 1),), self.row.log()
+    def expect_first(self) -> tuple[tuple[Tensor, ...], tuple[Tensor, Tensor]]:
+        return self.expect(torch.zeros(1), ())
 
-    def advance(self, words: Tensor, state: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], Tensor]:
-        return (torch.zeros(1, len(words), 1),), self.row.log().expand(len(words), -1)
+    def expect(
+        self, words: Tensor, state: tuple[Tensor, ...]
+    ) -> tuple[tuple[Tensor, ...], tuple[Tensor, Tensor]]:
+        row = self.row.log().expand(len(words), -1)
+        return (torch.zeros(1, len(words), 1),), (row, row[:, :0])
+
+    def rare_log_probs(self, vectors: Tensor, words: Tensor) -> Tensor:
+        raise AssertionError("all are frequent")
 
 
 def test_a_rare_word_that_is_expected_here_is_followed_before_frequent_ones() -> None:
-    lexicon = Lexicon.ranked(["bat", "cat", "mat", "sat", "hat"])
+    lexicon = ranked(["bat", "cat", "mat", "sat", "hat"])
     log_probs = spoken("hat")
     log_probs[1, encode("bcmsh")] = math.log(0.19)  # it might be any of them
     options = DecodingOptions(beam=2, open_vocabulary=False)
@@ -339,6 +368,25 @@ def test_the_best_of_a_stretch_of_words_is_its_highest(size: int) -> None:
     assert found.tolist() == [row[start:end].max() for start, end in zip(first, last, strict=True)]
 
 
+@pytest.mark.parametrize("frequent", [2, 5, 30])
+def test_what_a_word_may_become_counts_rare_words_by_their_rank(frequent: int) -> None:
+    names = _names(40)
+    model = BigramModel(("</s>", "<unknown>", *names), frequent)
+    lexicon = Lexicon(dict.fromkeys(names, 0.0))  # in the vocabulary's order, as the names are
+    histories = Histories(WordScores(lexicon, model))
+    log_probs, _ = model.expected(torch.tensor([0]))
+    share = 1.0 / np.arange(1, 43)
+    rare = float(log_probs[0, -1]) + np.log(share / share[frequent:].sum())
+    row = np.where(np.arange(42) < frequent, model.table[0].numpy(), rare)[2:]
+    first, last = (ends.ravel() for ends in np.meshgrid(np.arange(40), np.arange(1, 41)))
+    first, last = first[first < last], last[first < last]
+    found = histories.best(np.full(len(first), NOTHING), first, last)
+    wanted = [row[start:end].max() for start, end in zip(first, last, strict=True)]
+    assert found == pytest.approx(wanted, abs=1e-5)
+    exact = histories.log_probs(np.full(40, NOTHING), np.arange(40))
+    assert exact == pytest.approx(model.table[0, 2:].numpy(), abs=1e-5)
+
+
 def _names(count: int) -> list[str]:
     """So many words."""
     return [
@@ -356,12 +404,6 @@ def test_what_is_found_in_an_utterance_does_not_depend_on_the_others(
     sounds = [log_probs_of(seed + number, steps, 1.5) for number, steps in enumerate([9, 0, 30, 1, 30])]
     assert decoder.all(sounds) == [decoder(sound) for sound in sounds]
     assert decoder.all([]) == []
-
-
-def test_words_by_rank_are_probabilities() -> None:
-    lexicon = Lexicon.ranked(["b", "a", "c"])
-    assert sum(map(math.exp, lexicon.log_probs)) == pytest.approx(1.0)
-    assert lexicon.log_probs[1] == max(lexicon.log_probs) and lexicon.unknown == lexicon.log_probs[2]
 
 
 @pytest.mark.parametrize(
