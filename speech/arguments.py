@@ -124,6 +124,12 @@ def make_speech_parser() -> argparse.ArgumentParser:
     one.add_argument("--model", default="english", help="bundled model or model directory (%(default)s)")
     one.add_argument("--output", type=Path, required=True, metavar="FILE", help="where the graph goes")
     one.add_argument("--int8", action="store_true", help="in 8 bits: a third of the size, twice as fast")
+    one.add_argument(
+        "--check",
+        type=Path,
+        metavar="MANIFEST",
+        help="run the file on these recordings, greedily, and print its word error rate",
+    )
 
     one = add_subcommand(subcommands, "demo", "open the page on this machine", "speech demo --port 7860")
     one.add_argument("--port", type=at_least(1), metavar="N", help="of the page (the first that is free)")

@@ -74,6 +74,10 @@ def compare(
         for _ in recognizer.transcribe_all(ordered, options, batch_size):
             pass
 
+    def alone(options: DecodingOptions) -> None:
+        for samples in recordings:
+            recognizer.transcribe(samples, options)
+
     def cost(name: str, work: Callable[[], None]) -> Cost:
         return Cost(name, _fastest(work, repeats), audio_seconds)
 
@@ -81,6 +85,7 @@ def compare(
     greedy = DecodingOptions(beam=1)
     if options != greedy:
         costs.append(cost(f"speech, {greedy}", lambda: recognise(greedy)))
+    costs.append(cost(f"speech, {options}, one by one", lambda: alone(options)))
     costs.append(cost("speech, the network alone", lambda: _run_network(recognizer, batches)))
     sphinx = _pocketsphinx(ordered)
     if sphinx is not None:

@@ -227,10 +227,13 @@ def export(arguments: argparse.Namespace) -> int:
     """Write a recogniser's network as ONNX."""
     check_builds("torchaudio")
     from speech.export import export as export_network
+    from speech.export import word_error_rate
     from speech.recognizer import Recognizer
 
     export_network(Recognizer.load(arguments.model).network, arguments.output, arguments.int8)
     print(arguments.output)
+    if arguments.check is not None:
+        print(f"wer {word_error_rate(arguments.output, arguments.check):.1f}")
     return 0
 
 

@@ -13,14 +13,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from common.manifest import read_manifest
 from common.onnx_export import Port, require, to_onnx, write_onnx
 from common.recurrent import RecurrentStack, State
+from speech.audio import load_audio
+from speech.decoding import greedy
 from speech.features import FeatureConfig, LogMel
 from speech.network import SpeechNetwork
+from speech.scoring import error_rates
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -59,6 +64,28 @@ def export(network: SpeechNetwork, path: Path, int8: bool = False) -> None:
         },
     )
     write_onnx(_in_8_bits(model) if int8 else model, path)
+
+
+def word_error_rate(path: Path, manifest: Path) -> float:
+    """Word error rate in percent, along the likeliest path, of a file that `export` wrote, in ONNX Runtime.
+
+    Args:
+        path: of the file.
+        manifest: TSV with the columns `path` and `text`; each recording is heard whole and alone.
+
+    Raises:
+        InputError: if the package onnxruntime is missing, or the manifest or a recording cannot be read.
+    """
+    runtime = require("onnxruntime")
+    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    rows = read_manifest(manifest, ["path", "text"])
+    texts = []
+    for row in rows:
+        samples = load_audio(row["path"])
+        inputs = {"samples": samples[None].numpy(), "lengths": np.array([len(samples)])}
+        log_probs, steps = (torch.from_numpy(one) for one in session.run(None, inputs))
+        texts += greedy(log_probs, steps)
+    return error_rates([row["text"] for row in rows], texts).wer
 
 
 class _Hearing(nn.Module):

@@ -18,7 +18,7 @@ from speech import Recognizer
 from speech.audio import load_audio
 from speech.cli import main
 from speech.decoding import greedy
-from speech.export import export
+from speech.export import export, word_error_rate
 from speech.features import FeatureConfig
 from speech.network import SpeechConfig, SpeechNetwork
 from speech.pronunciations import PHONES
@@ -175,3 +175,16 @@ def test_the_command_writes_the_file_and_prints_its_path(
     assert main(["export", "--model", "tiny", "--output", str(path)]) == 0
     assert capsys.readouterr() == (f"{path}\n", "")
     assert [one.name for one in path.parent.iterdir()] == ["tiny.onnx"]
+
+
+def test_the_files_word_error_rate_is_that_of_the_network(
+    english: Recognizer, english_file: Path, sentences: list[Tensor], tmp_path: Path
+) -> None:
+    manifest = tmp_path / "samples.tsv"
+    paths = sorted(SAMPLES.glob("*.opus"))
+    said = greedy(*english.emissions([english.log_mel(one) for one in sentences]))
+    texts = [said[0], said[1] + " indeed", *said[2:]]
+    rows = "".join(f"{path}\t{text}\n" for path, text in zip(paths, texts, strict=True))
+    manifest.write_text(f"path\ttext\n{rows}")
+    words = sum(len(text.split()) for text in texts)
+    assert word_error_rate(english_file, manifest) == pytest.approx(100 / words)
