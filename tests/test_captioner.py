@@ -73,7 +73,10 @@ def test_steps_in_8_bits_are_near_the_exact_ones() -> None:
         likelihoods = exact.log_likelihoods(caption, pictures), ours.log_likelihoods(caption, pictures)
         assert likelihoods[0] != likelihoods[1]
         assert likelihoods[1] == pytest.approx(likelihoods[0], abs=0.05)
-    assert [one.text for one in ours.describe_batch(pictures)] == captions
+    # Of two captions that are almost as likely it may choose the other one.
+    for picture, other, caption in zip(pictures, ours.describe_batch(pictures), captions, strict=True):
+        (found,), (best,) = (exact.log_likelihoods(text, [picture]) for text in (other.text, caption))
+        assert found == pytest.approx(best, abs=0.1)
 
 
 def test_a_picture_may_come_in_any_form(captioner: Captioner, photos: list[Path]) -> None:
