@@ -22,7 +22,7 @@ from caption.images import load_image
 from caption.options import LOADERS, DescribeOptions
 from common.batch import Job, in_batches
 from common.benchmark import timings
-from common.command import at_least, run_command
+from common.command import at_least, keep_memory, run_command
 from common.errors import InputError
 from common.inputs import Input
 from common.manifest import read_manifest
@@ -151,6 +151,7 @@ def main() -> int:
     parser.add_argument("--repeats", type=at_least(1), default=3, metavar="N", help="(%(default)s)")
     parser.add_argument("--batch-size", type=at_least(1), default=16, metavar="N", help="(%(default)s)")
     arguments = parser.parse_args()
+    keep_memory()
     if arguments.manifest is None:
         paths = sorted(map(str, SAMPLES.glob("*.jpg")))
     else:

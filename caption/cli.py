@@ -23,6 +23,7 @@ from common.command import (
     add_subcommand,
     at_least,
     check_builds,
+    keep_memory,
     load_page,
     make_parser,
     positive,
@@ -320,6 +321,7 @@ def _load(arguments: argparse.Namespace) -> tuple[Captioner, DescribeOptions]:
 def _captioner(arguments: argparse.Namespace) -> Captioner:
     """The captioner that somebody asks for."""
     check_builds("torchvision")
+    keep_memory()
     from caption.captioner import Captioner
 
     return Captioner.load(arguments.model, resolve_device(arguments.device), arguments.threads)

@@ -173,7 +173,6 @@ def run_command(name: str, main: Callable[[], int | None]) -> int:
         The exit status: what `main` returned (None is 0), 1 after an `InputError`, which is one line
         on standard error, 130 after Ctrl-C, 141 if nobody reads standard output any more.
     """
-    keep_memory()
     # File names need not be UTF-8; printing one must not end the command.
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -197,7 +196,8 @@ def keep_memory() -> None:
     """Have the process keep memory that is freed, where its C library is glibc.
 
     Otherwise every layer of a network gives its results' memory back to the system and the next one asks for
-    it anew, page by page: that takes a third of the time of a convolutional network.
+    it anew, page by page: that takes a third of the time of a convolutional network. Not for training on
+    sequences, whose batches differ in size: that kept 16 GB after forty minutes.
     """
     if os.name != "posix":
         return

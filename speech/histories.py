@@ -58,6 +58,8 @@ class WordScores:
         numbers = np.zeros(len(lexicon.words) + _SPECIAL, np.int64)
         shares = np.full(len(lexicon.words), -np.inf)
         placed = np.ones(len(numbers), bool)
+        self._columns: Tensor | None = None
+        self._shares: Tensor | None = None
         if model is None:
             row = torch.tensor([[0.0, lexicon.unknown, *lexicon.log_probs, -torch.inf]])
             self.first = (), (row, row[:, :0])
@@ -69,22 +71,19 @@ class WordScores:
             share = 1.0 / np.arange(1, len(model.vocabulary) + 1)
             share /= max(share[model.frequent :].sum(), share[-1])
             shares[~placed[_SPECIAL:]] = np.log(share[numbers[~placed]])
+            # In what the model says, the column of each place; a word that only the lexicon knows is one of
+            # all those that the language model does not know.
+            self._columns = torch.from_numpy(np.append(numbers[placed], model.frequent))
+            only_lexicon = self._columns == model.unknown
+            only_lexicon[UNKNOWN + _SPECIAL] = False
+            if only_lexicon.any():
+                self._shares = only_lexicon * model.unknown_share
             self.first = model.expect_first()
         self.numbers = numbers
         self.place = np.where(placed, np.cumsum(placed) - 1, -1)
         self.place_before = np.concatenate([[0], np.cumsum(placed)])[_SPECIAL:]
         self.places = int(np.count_nonzero(placed)) + 1
         self.rare = _Highest(shares)
-        # In what the model says, the column of each place; a word that only the lexicon knows is one of all
-        # those that the language model does not know.
-        self._columns: Tensor | None = None
-        self._shares: Tensor | None = None
-        if model is not None:
-            self._columns = torch.from_numpy(np.append(numbers[placed], model.frequent))
-            only_lexicon = self._columns == model.unknown
-            only_lexicon[UNKNOWN + _SPECIAL] = False
-            if only_lexicon.any():
-                self._shares = only_lexicon * model.unknown_share
 
     def after(self, words: Numbers, state: State) -> tuple[State, tuple[Tensor, Tensor]]:
         """What the model remembers and expects after one word more.
@@ -152,9 +151,7 @@ class Histories:
         self._parent, self._word, self._row, self._memory = (np.zeros(64, np.int64) for _ in range(4))
         self._count = 1
         self._rows = torch.empty(room, scores.places)
-        self._vectors = torch.empty(
-            room, vectors.shape[1]
-        )  # beside each row, what judges words without place
+        self._vectors = torch.empty(room, vectors.shape[1])  # of each row, for words without a place
         self._bests = torch.empty(room, scores.places // _BLOCK)  # of each row, the highest of each block
         self._owner = np.append(NOTHING, np.full(room - 1, _NOBODY))  # of each row, the history
         self._state = tuple(part.repeat(1, _MEMORIES, 1) for part in state)

@@ -148,8 +148,7 @@ class LanguageModel:
     @torch.inference_mode()
     def start(self) -> tuple[State, Tensor]:
         """Before the first word: the state of one history, and log-probabilities (1, vocabulary)."""
-        words = torch.tensor([self.end], device=self.network.bias.device)
-        return self.advance(words, self.network.aligned.stack.init_state(1))
+        return self.advance(*self._before_the_first())
 
     @torch.inference_mode()
     def advance(self, words: Tensor, state: State) -> tuple[State, Tensor]:
@@ -168,8 +167,7 @@ class LanguageModel:
     @torch.inference_mode()
     def expect_first(self) -> tuple[State, Expectation]:
         """As `start`, for a search."""
-        words = torch.tensor([self.end], device=self.network.bias.device)
-        return self.expect(words, self.network.aligned.stack.init_state(1))
+        return self.expect(*self._before_the_first())
 
     @torch.inference_mode()
     def expect(self, words: Tensor, state: State) -> tuple[State, Expectation]:
@@ -192,6 +190,11 @@ class LanguageModel:
         """
         logits = (vectors[:, :-1] * self.network.embedding(words)).sum(dim=1) + self.network.bias[words]
         return logits - vectors[:, -1]
+
+    def _before_the_first(self) -> tuple[Tensor, State]:
+        """The end of what came before, (1,), which is read before a first word, and the state before it."""
+        end = torch.tensor([self.end], device=self.network.bias.device)
+        return end, self.network.aligned.stack.init_state(1)
 
     def _step(self, words: Tensor, state: State) -> tuple[Tensor, State]:
         """Read a word: vectors (histories, embedding) of what comes next, and the state."""

@@ -322,8 +322,7 @@ class _Search:
         texts = _Texts.joined(parts)
         there = len(parts[0])
         scores = _scores(texts)
-        best = np.full(len(self.lengths), -np.inf)
-        np.maximum.at(best, texts.utterance, scores)
+        best = self._best_scores(texts, scores)
         if (lost := best[texts.utterance[:there]] == -np.inf).any():
             # No known word fits this step: go on as if it had not been heard.
             (lost,) = np.nonzero(lost)
@@ -343,6 +342,12 @@ class _Search:
         self.trace_before += texts.trace[chosen[new]].tolist()
         self.trace_symbol += beam.symbol[new].tolist()
         return beam
+
+    def _best_scores(self, texts: _Texts, scores: Values) -> Values:
+        """The best score among the texts of each utterance, (utterances,); minus infinity without any."""
+        best = np.full(len(self.lengths), -np.inf)
+        np.maximum.at(best, texts.utterance, scores)
+        return best
 
     def _rescale(self) -> None:
         """Keep the probabilities where a float can tell them apart."""
@@ -375,8 +380,7 @@ class _Search:
         texts = _Texts.joined([whole, completed, broken])
         # What ends is compared as what goes on is: the others' ends need not be judged.
         scores = np.log(texts.blank) + texts.settled
-        best = np.full(len(self.lengths), -np.inf)
-        np.maximum.at(best, texts.utterance, scores)
+        best = self._best_scores(texts, scores)
         texts = texts[~(scores < best[texts.utterance] - self.options.beam_margin)]
         self._know(texts.history)
         endings = self.options.lm_weight * self.histories.log_probs(texts.history, END)
