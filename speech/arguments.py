@@ -89,6 +89,11 @@ def make_speech_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="also print how far from their true times (column words) the true words are placed",
     )
+    one.add_argument(
+        "--live",
+        action="store_true",
+        help="also print how late their words stand there when they are heard while they are said",
+    )
     _add_decoding_options(one)
 
     one = add_subcommand(

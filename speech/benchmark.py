@@ -11,7 +11,8 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +57,7 @@ def compare(
     options: DecodingOptions,
     batch_size: int,
     repeats: int,
+    threads: int = 1,
 ) -> list[Cost]:
     """Time the recogniser and its peers on the same recordings; the recogniser first.
 
@@ -65,14 +67,21 @@ def compare(
         options: how the recogniser finds text.
         batch_size: recordings that it reads at once; pocketsphinx and wav2vec2 read them one by one.
         repeats: of which the fastest counts: the machine has other things to do.
+        threads: of PyTorch, as they are set; the recogniser uses as many processes of one thread instead.
     """
     ordered = sorted(recordings, key=len)
     audio_seconds = sum(map(len, ordered)) / SAMPLE_RATE
     batches = [ordered[start : start + batch_size] for start in range(0, len(ordered), batch_size)]
 
-    def recognise(options: DecodingOptions) -> None:
-        for _ in recognizer.transcribe_all(ordered, options, batch_size):
-            pass
+    def recognised(name: str, options: DecodingOptions) -> Cost:
+        with _one_thread(), recognizer.helpers(threads - 1, options) as helpers:
+            helpers.start()  # a night's work starts them once
+
+            def recognise() -> None:
+                for _ in recognizer.transcribe_all(ordered, options, batch_size, helpers=helpers):
+                    pass
+
+            return cost(name, recognise)
 
     def alone(options: DecodingOptions) -> None:
         for samples in recordings:
@@ -81,10 +90,10 @@ def compare(
     def cost(name: str, work: Callable[[], None]) -> Cost:
         return Cost(name, _fastest(work, repeats), audio_seconds)
 
-    costs = [cost(f"speech, {options}", lambda: recognise(options))]
+    costs = [recognised(f"speech, {options}", options)]
     greedy = DecodingOptions(beam=1)
     if options != greedy:
-        costs.append(cost(f"speech, {greedy}", lambda: recognise(greedy)))
+        costs.append(recognised(f"speech, {greedy}", greedy))
     costs.append(cost(f"speech, {options}, one by one", lambda: alone(options)))
     costs.append(cost("speech, the network alone", lambda: _run_network(recognizer, batches)))
     sphinx = _pocketsphinx(ordered)
@@ -126,6 +135,17 @@ def cold_start(recording: Path, model: str, repeats: int) -> tuple[float, float]
         "-c", "import sys; from speech.cli import main; sys.exit(main())", "transcribe", str(recording)
     )
     return _fastest(ours, repeats), _fastest(run("-c", "import torch, torchaudio"), repeats)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """PyTorch has one thread, for a while."""
+    usual = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(usual)
 
 
 def _fastest(work: Callable[[], object], repeats: int) -> float:
@@ -195,7 +215,8 @@ def main() -> int:
     print(f"{len(recordings)} recordings, {sum(map(len, recordings)) / SAMPLE_RATE:.0f} s")
     for threads in arguments.threads:
         recognizer = Recognizer.load(arguments.model, threads=threads)
-        costs = compare(recognizer, recordings, DecodingOptions(), arguments.batch_size, arguments.repeats)
+        batch_size, repeats = arguments.batch_size, arguments.repeats
+        costs = compare(recognizer, recordings, DecodingOptions(), batch_size, repeats, threads)
         print(f"\n{threads} threads{'':32} seconds  real-time factor  times ours")
         for cost in costs:
             ratio = cost.seconds / costs[0].seconds

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from io import BytesIO
 from pathlib import Path
 from shutil import get_terminal_size
@@ -34,6 +34,9 @@ SUFFIXES = (
     *(".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".oga", ".opus", ".wma", ".aiff", ".aif", ".amr"),
     *(".webm", ".mp4", ".mkv", ".mka", ".mov", ".avi", ".caf"),
 )
+
+# Processes that recognise, unless somebody asks for more: each takes some 400 MB.
+_MOST_PROCESSES = 4
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -82,13 +85,16 @@ def transcribe(arguments: argparse.Namespace) -> int:
         tried = list(left)
         if sys.stderr.isatty():
             Thread(target=_measure, args=(hours, tried), daemon=True).start()
-        transcripts = recognizer.transcribe_all(
-            (_recording(job.input.path) for job in tried),
-            options,
-            arguments.batch_size,
-            progress=lambda seconds: hours.advance(seconds / 3600),
-        )
-        with closing(transcripts):
+        with ExitStack() as stack:
+            helpers = stack.enter_context(recognizer.helpers(_helpers(arguments), options))
+            transcripts = recognizer.transcribe_all(
+                (_recording(job.input.path) for job in tried),
+                options,
+                arguments.batch_size,
+                progress=lambda seconds: hours.advance(seconds / 3600),
+                helpers=helpers,
+            )
+            stack.enter_context(closing(transcripts))
             outcomes = (Outcome(tried[number], result, took) for number, result, took in transcripts)
             yield from _in_order(tried, outcomes) if printing else outcomes
 
@@ -167,22 +173,26 @@ def _print_or_write(content: str, output: Path | None) -> None:
 def evaluate(arguments: argparse.Namespace) -> int:
     """Score a recogniser on a manifest, and print the scores."""
     recognizer, options = _load(arguments)
+    helpers = _helpers(arguments)
     from tqdm import tqdm
 
     from speech.evaluate import evaluate as evaluate_recognizer
-    from speech.evaluate import evaluate_timing
+    from speech.evaluate import evaluate_live, evaluate_timing
 
-    timing: dict[str, object] = {}
+    more: dict[str, object] = {}
     if arguments.timing:
         with tqdm(unit="recording", disable=not sys.stderr.isatty()) as bar:
-            timing = dataclasses.asdict(
+            more |= dataclasses.asdict(
                 evaluate_timing(recognizer, arguments.manifest, arguments.batch_size, bar.update)
             )
+    if arguments.live:
+        with tqdm(unit="recording", disable=not sys.stderr.isatty()) as bar:
+            more |= dataclasses.asdict(evaluate_live(recognizer, arguments.manifest, options, bar.update))
     with tqdm(unit="recording", disable=not sys.stderr.isatty()) as bar:
         report = evaluate_recognizer(
-            recognizer, arguments.manifest, options, arguments.batch_size, progress=bar.update
+            recognizer, arguments.manifest, options, arguments.batch_size, bar.update, helpers
         )
-    fields = dataclasses.asdict(report) | timing
+    fields = dataclasses.asdict(report) | more
     if arguments.json:
         print(json.dumps(fields))
         return 0
@@ -328,6 +338,18 @@ def _recognizer(arguments: argparse.Namespace) -> Recognizer:
 
     device, language_model = resolve_device(arguments.device), arguments.language_model
     return Recognizer.load(arguments.model, device, arguments.threads, language_model)
+
+
+def _helpers(arguments: argparse.Namespace) -> int:
+    """How many processes recognise beside this one; PyTorch has one thread in each.
+
+    Several threads in one process are no faster, because the search is Python.
+    """
+    import torch
+
+    processes = arguments.threads or min(torch.get_num_threads(), _MOST_PROCESSES)
+    torch.set_num_threads(1)
+    return processes - 1
 
 
 def _printer(format: str, alone: bool) -> Callable[[Job, Transcript], None]:

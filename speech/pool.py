@@ -10,8 +10,11 @@ import queue
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from common.errors import InputError
@@ -19,7 +22,7 @@ from speech.buckets import by_length
 
 Item = TypeVar("Item")
 
-POOL_SECONDS = 240.0  # sound that is sorted by length before it goes through the network
+POOL_SECONDS = 120.0  # sound that is sorted by length before it goes through the network
 BATCH_FRAMES = 12_000  # that go through the network together, padding included: 120 s of sound
 POOL_ITEMS = 512  # segments and recordings in a pool, at most: many may hold no speech
 READ_AHEAD = 32  # segments that wait for the network, at most
@@ -34,6 +37,16 @@ class Heard:
     start_seconds: float
     features: Tensor  # (frames, mels)
     sound_seconds: float
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For another process: its numbers. A tensor would take shared memory, which can be scarce."""
+        features = self.features.numpy()
+        return _heard, (self.number, self.index, self.start_seconds, features, self.sound_seconds)
+
+
+def _heard(number: int, index: int, start: float, features: NDArray[np.float32], seconds: float) -> Heard:
+    """A segment that came from another process."""
+    return Heard(number, index, start, torch.from_numpy(features), seconds)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from common.errors import InputError
 from common.model_files import find_model, read_model
-from common.threads import in_threads, threads_for
+from common.processes import Helpers
 from speech.alignment import Piece, Word, align_pieces, forced_path, steps_needed, words_of_path
 from speech.audio import SAMPLE_RATE, is_silence, load_audio, not_recorded, read_audio, require_sound
 from speech.decoding import Decoder
@@ -38,9 +38,11 @@ from speech.transcript import Part, Recording, Transcript, joined
 
 Source = str | Path | BinaryIO | Tensor
 
+# What was made of each segment of a batch, and the seconds that it took.
+Timed = tuple[list[Part], float]
+WordHelpers = Helpers[Sequence[Heard], Timed[tuple[Word, ...]]]
+
 BUNDLED = Path(__file__).parent / "models"
-# Batches that are heard at once, at most: each takes some 200 MB, and Python lets one search work at a time.
-_THREADS = 2
 LANGUAGE = "language"  # the language model's folder in a model directory
 
 
@@ -53,6 +55,7 @@ class Recognizer:
         device: where it runs.
         language_model: directory of the model that knows its words and which follows which; None if any
             letters may be written. It is read when it is first needed.
+        directory: where the network was read from, and helpers read it again; None if it was not.
     """
 
     def __init__(
@@ -61,11 +64,13 @@ class Recognizer:
         name: str,
         device: str | torch.device = "cpu",
         language_model: Path | None = None,
+        directory: Path | None = None,
     ) -> None:
         self.network = network.to(device).eval()
         self.name = name
         self.device = torch.device(device)
         self.log_mel = LogMel(network.config.features)
+        self._directory = directory
         self._language_directory = language_model
         self._decoders: dict[DecodingOptions, Decoder] = {}
         self._detector: SpeechDetector | None = None
@@ -96,7 +101,8 @@ class Recognizer:
         network = network_from_model(*read_model(directory), directory)
         own = directory / LANGUAGE
         language = own if language_model is None and own.is_dir() else language_model
-        return cls(network, directory.name, device, None if language is None else Path(language))
+        language = None if language is None else Path(language)
+        return cls(network, directory.name, device, language, directory)
 
     def transcribe(self, source: Source, options: DecodingOptions | None = None) -> Transcript:
         """Transcribe one recording of any length.
@@ -135,6 +141,7 @@ class Recognizer:
         options: DecodingOptions | None = None,
         batch_size: int = 32,
         progress: Callable[[float], object] | None = None,
+        helpers: WordHelpers | None = None,
     ) -> Generator[tuple[int, Transcript | InputError, float], None, None]:
         """Transcribe any number of recordings of any length, in memory that depends on neither.
 
@@ -146,6 +153,7 @@ class Recognizer:
             options: how text is found; None for the defaults.
             batch_size: segments that go through the network together, at most.
             progress: called with the seconds of sound that were done since the last call.
+            helpers: processes that do a share of it, made by `helpers` with the same options.
 
         Yields:
             As soon as a recording is done: its number, what was said in it or why it cannot be read, and the
@@ -155,10 +163,25 @@ class Recognizer:
         self.decoder(options)  # what cannot be used is said before anything is read
 
         def words_of(batch: Sequence[Heard]) -> list[tuple[Word, ...]]:
-            return self._words(batch, options)
+            return self.words(batch, options)
 
-        for number, recording in self._hear_all(sources, words_of, batch_size, progress):
+        helpers = helpers or Helpers.none()
+        for number, recording in self._hear_all(sources, words_of, batch_size, helpers, progress):
             yield number, recording.result(joined), recording.seconds
+
+    def helpers(self, count: int, options: DecodingOptions | None = None) -> WordHelpers:
+        """Processes that recognise beside this one; see `common.processes.Helpers`, and close them.
+
+        A script that uses them does its work under `if __name__ == "__main__"`, because they import it.
+
+        Args:
+            count: of processes, some 400 MB each; none on an accelerator, or if the network was not loaded.
+            options: how text is found; None for the defaults.
+        """
+        if self._directory is None or self.device.type != "cpu":
+            return Helpers.none()
+        prepare = partial(_helper, self._directory, self._language_directory, options or DecodingOptions())
+        return Helpers(prepare, count)
 
     def align(self, source: Source, text: str, batch_size: int = 32) -> Transcript:
         """Find where the words of a known text are said in a recording of any length.
@@ -207,7 +230,7 @@ class Recognizer:
             # A copy: the whole batch would otherwise be kept for each of its pieces.
             return [replace(piece, log_probs=piece.log_probs.clone()) for piece in self._hear(batch)]
 
-        for position, recording in self._hear_all(sources(), pieces_of, batch_size):
+        for position, recording in self._hear_all(sources(), pieces_of, batch_size, Helpers.none()):
             number, name, symbols = known[position]
             yield number, recording.result(partial(self._aligned, name, symbols))
         for number, name in textless:
@@ -236,7 +259,7 @@ class Recognizer:
 
         def hear(samples: Tensor, is_final: bool) -> tuple[Word, ...]:
             segment = Heard(0, 0, 0.0, self.log_mel(samples), len(samples) / SAMPLE_RATE)
-            return self._words([segment], final if is_final else early)[0]
+            return self.words([segment], final if is_final else early)[0]
 
         return Stream(hear, self.detector())
 
@@ -305,6 +328,7 @@ class Recognizer:
         sources: Iterable[Source],
         hear: Callable[[Sequence[Heard]], list[Part]],
         batch_size: int,
+        helpers: Helpers[Sequence[Heard], Timed[Part]],
         progress: Callable[[float], object] | None = None,
     ) -> Iterator[tuple[int, Recording[Part]]]:
         """Read any number of recordings and have their segments heard, in batches of like length.
@@ -313,6 +337,7 @@ class Recognizer:
             sources: recordings as in `transcribe`.
             hear: what is made of the segments of a batch.
             batch_size, progress: as in `transcribe_all`.
+            helpers: processes that do the same.
 
         Yields:
             As soon as a recording is done: its number, and the recording.
@@ -329,14 +354,8 @@ class Recognizer:
                 if not segments:
                     yield []  # nothing is said in what was read: that is done as well
 
-        def timed(batch: Sequence[Heard]) -> tuple[list[Part], float]:
-            started = time.perf_counter()
-            parts = hear(batch) if batch else []
-            return parts, time.perf_counter() - started
-
-        threads = min(threads_for(self.device), _THREADS)
-        with closing(waiting()) as found:
-            for batch, (parts, seconds) in in_threads(timed, found, threads):
+        with closing(waiting()) as found, closing(helpers.work(partial(_timed, hear), found)) as results:
+            for batch, (parts, seconds) in results:
                 share = seconds / max(1e-9, sum(one.sound_seconds for one in batch))
                 for segment, part in zip(batch, parts, strict=True):
                     # It is there no more if its rest could not be read.
@@ -382,7 +401,7 @@ class Recognizer:
             yield End(number, count, samples / SAMPLE_RATE, problem, spent)
 
     @torch.inference_mode()
-    def _words(self, batch: Sequence[Heard], options: DecodingOptions) -> list[tuple[Word, ...]]:
+    def words(self, batch: Sequence[Heard], options: DecodingOptions) -> list[tuple[Word, ...]]:
         """The words of each segment of a batch, with their times in the recording."""
         pieces = self._hear(batch)
         decoder = self.decoder(options)
@@ -410,6 +429,22 @@ class Recognizer:
             )
             for one, emissions, length in zip(batch, log_probs, steps.tolist(), strict=True)
         ]
+
+
+def _timed(hear: Callable[[Sequence[Heard]], list[Part]], batch: Sequence[Heard]) -> Timed[Part]:
+    """What is made of a batch, which may be empty, and the seconds that it takes."""
+    started = time.perf_counter()
+    parts = hear(batch) if batch else []
+    return parts, time.perf_counter() - started
+
+
+def _helper(
+    model: Path, language_model: Path | None, options: DecodingOptions
+) -> Callable[[Sequence[Heard]], Timed[tuple[Word, ...]]]:
+    """What recognises in another process."""
+    recognizer = Recognizer.load(model, language_model=language_model)
+    recognizer.decoder(options)  # reads the words now and not with the first batch
+    return partial(_timed, partial(recognizer.words, options=options))
 
 
 def _name(source: Source) -> str:

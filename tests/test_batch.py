@@ -362,26 +362,30 @@ run(plan_outputs(inputs, Path(sys.argv[1]), ["txt"]), in_batches(str, answer, 1)
 
 INTERRUPTED = """
 import os, signal, time
+from functools import partial
+from operator import attrgetter
 from common.batch import Job, Outcome, run
 from common.inputs import Input
-from common.threads import in_threads
+from common.processes import Helpers
 
 def answer(job):
     time.sleep(0.02)
-    if job.input.path == "5":
+    if int(job.input.path) >= 5:
         os.kill(os.getpid(), signal.SIGINT)
     return job.input.path
 
 def process(jobs):
-    for job, text in in_threads(answer, jobs, 2):
-        yield Outcome(job, text, 0.02)
+    with Helpers(partial(attrgetter, "input.path"), 1) as helpers:
+        helpers.start()
+        for job, text in helpers.work(answer, jobs):
+            yield Outcome(job, text, 0.02)
 
 jobs = [Job(Input(str(number), str(number))) for number in range(10_000)]
 run(jobs, process, lambda *_: None, command="speech")
 """
 
 
-def test_an_interrupt_ends_all_threads_at_once() -> None:
+def test_an_interrupt_ends_all_processes_at_once() -> None:
     # The rest would take more than a minute.
     done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=60)
     assert done.returncode == -signal.SIGINT

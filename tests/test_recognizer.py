@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import wave
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from common.errors import InputError
 from speech import DecodingOptions, Recognizer, Transcript
+from speech.alignment import Word
 from speech.audio import SAMPLE_RATE, load_audio
 from speech.network import SpeechConfig, SpeechNetwork
 from speech.pool import Heard, batches
@@ -152,6 +153,39 @@ def test_a_batch_gives_what_one_by_one_gives(recognizer: Recognizer, sentences: 
     assert [times(one) for one in together] == [times(one) for one in alone]
     assert [one.duration for one in together] == [len(source) / SAMPLE_RATE for source in sources]
     assert len(together[2].words) > len(together[0].words) > 0
+
+
+def test_a_helper_process_hears_what_this_one_hears(recognizer: Recognizer, sentences: list[Tensor]) -> None:
+    sources = [*sentences, torch.zeros(0), *sentences] * 3
+    alone = in_order(recognizer.transcribe_all(sources, batch_size=2))
+    here = 0
+
+    def words(batch: Sequence[Heard], options: DecodingOptions) -> list[tuple[Word, ...]]:
+        nonlocal here
+        here += len(batch)
+        return recognizer.words(batch, options)
+
+    with recognizer.helpers(1) as helpers:
+        helpers.start()
+        twin = Recognizer.load()
+        twin.words = words  # type: ignore[method-assign]
+        found = in_order(twin.transcribe_all(sources, batch_size=2, helpers=helpers))
+    assert 0 < here < 18
+    assert [told(result) for _, result, _ in found] == [told(result) for _, result, _ in alone]
+
+
+def told(result: Transcript | InputError) -> list[tuple[str, float, float]] | str:
+    return times(result) if isinstance(result, Transcript) else str(result)
+
+
+def test_a_network_that_was_not_read_from_a_directory_has_no_helpers(tiny: Recognizer) -> None:
+    assert tiny.helpers(3).count == 0
+
+
+def in_order(
+    found: Iterable[tuple[int, Transcript | InputError, float]],
+) -> list[tuple[int, Transcript | InputError, float]]:
+    return sorted(found, key=lambda one: one[0])
 
 
 def test_bad_recordings_are_told_and_the_others_are_done(tiny: Recognizer, tmp_path: Path) -> None:

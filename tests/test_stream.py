@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 import types
 from pathlib import Path
@@ -14,7 +15,10 @@ from torch import Tensor
 
 from common.errors import InputError
 from speech import Recognizer
+from speech.alignment import Word
 from speech.audio import SAMPLE_RATE, load_audio
+from speech.cli import main
+from speech.evaluate import word_lags
 from speech.stream import Stream, Update, microphone, piped
 
 SAMPLES = Path(__file__).parents[1] / "speech" / "samples"
@@ -78,6 +82,27 @@ def test_text_is_shown_before_it_is_final_and_soon_after_it_was_said(
     time, words = first_final
     assert first_shown < words[0].end + 1.5
     assert time < words[-1].end + 1.2
+
+
+def test_how_late_live_words_are_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = tmp_path / "live.tsv"
+    manifest.write_text(f"path\ttext\n{SAMPLES / 'tags.opus'}\tthe first tags were made of tin\n")
+    assert main(["evaluate", str(manifest), "--json", "--live", "--beam", "1"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["live_words"] > 4
+    assert 0.6 < told["live_final_lag"] < 5.0  # a pause must have come
+    assert 0.0 < told["live_word_lag"] <= told["live_word_lag_90"]
+    assert main(["evaluate", str(manifest), "--json", "--beam", "1"]) == 0
+    assert "live_words" not in json.loads(capsys.readouterr().out)
+
+
+def test_words_that_still_change_stand_there_from_their_last_change_on() -> None:
+    def said(*words: str) -> tuple[Word, ...]:
+        return tuple(Word(word, place, place + 0.5, 1.0) for place, word in enumerate(words))
+
+    steps = [(1.0, ("a", "c")), (2.0, ("a", "b")), (2.5, ("a", "b", "d")), (3.0, ("a", "b", "c"))]
+    shown = [(now, Update(" ".join(words), now == 3.0, said(*words))) for now, words in steps]
+    assert word_lags(shown) == [1.0 - 0.5, 2.0 - 1.5, 3.0 - 2.5]
 
 
 def test_every_shown_text_ends_in_a_final_or_an_empty_one(recognizer: Recognizer, talk: Tensor) -> None:

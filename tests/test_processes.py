@@ -1,0 +1,183 @@
+"""Helper processes: all items once, errors, deaths, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from common.processes import Helpers
+
+
+def whose_square(number: int) -> tuple[int, int]:
+    time.sleep(0.02)
+    return os.getpid(), number * number
+
+
+def square_maker() -> Callable[[int], tuple[int, int]]:
+    return whose_square
+
+
+def angry(number: int) -> int:
+    raise ValueError(f"not {number}")
+
+
+def angry_maker() -> Callable[[int], int]:
+    return angry
+
+
+def dying(number: int) -> int:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def dying_maker() -> Callable[[int], int]:
+    return dying
+
+
+def threads(_: int) -> tuple[int, int]:
+    time.sleep(0.02)
+    return os.getpid(), torch.get_num_threads()
+
+
+def threads_maker() -> Callable[[int], tuple[int, int]]:
+    return threads
+
+
+def negative(number: int) -> int:
+    time.sleep(0.02)
+    return -number
+
+
+def test_every_item_is_done_once_here_or_by_a_helper() -> None:
+    with Helpers(square_maker, 1) as helpers:
+        helpers.start()
+        found = list(helpers.work(whose_square, range(40)))
+    assert sorted(number for number, _ in found) == list(range(40))
+    assert all(square == number * number for number, (_, square) in found)
+    workers = {pid for _, (pid, _) in found}
+    assert len(workers) == 2 and os.getpid() in workers
+
+
+def test_alone_items_are_taken_as_they_are_needed_and_come_in_order() -> None:
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(5):
+            taken.append(number)
+            yield number
+
+    results = Helpers[int, int].none().work(negative, items())
+    assert taken == []
+    assert next(results) == (0, 0) and taken == [0]
+    assert list(results) == [(1, -1), (2, -2), (3, -3), (4, -4)]
+
+
+def test_few_items_wait() -> None:
+    taken = 0
+
+    def items() -> Iterator[int]:
+        nonlocal taken
+        for number in range(60):
+            taken += 1
+            yield number
+
+    with Helpers(square_maker, 1) as helpers:
+        helpers.start()
+        for done, _ in enumerate(helpers.work(whose_square, items())):
+            assert taken <= done + 5
+
+
+def test_nobody_is_started_for_a_moments_work() -> None:
+    with Helpers(square_maker, 1, patience=60.0) as helpers:
+        assert {pid for _, (pid, _) in helpers.work(whose_square, range(10))} == {os.getpid()}
+
+
+def test_they_are_started_when_there_seems_to_be_much_to_do() -> None:
+    def until_somebody_helps() -> Iterator[int]:
+        deadline = time.monotonic() + 60.0
+        while time.monotonic() < deadline and workers <= {os.getpid()}:
+            yield 1
+
+    workers: set[int] = set()
+    with Helpers(square_maker, 1, patience=0.05) as helpers:
+        for _, (pid, _) in helpers.work(whose_square, until_somebody_helps()):
+            workers.add(pid)
+    assert len(workers) == 2
+
+
+def test_pytorch_has_one_thread_in_a_helper() -> None:
+    with Helpers(threads_maker, 1) as helpers:
+        helpers.start()
+        found = dict(result for _, result in helpers.work(threads, range(20)))
+    found.pop(os.getpid(), None)
+    assert list(found.values()) == [1]
+
+
+def test_what_fails_comes_through() -> None:
+    with Helpers(angry_maker, 1) as helpers:
+        helpers.start()
+        with pytest.raises(ValueError, match="not 0"):
+            list(helpers.work(negative, range(100)))
+
+
+def test_what_a_helper_dies_of_is_done_here(capfd: pytest.CaptureFixture[str]) -> None:
+    with Helpers(dying_maker, 1) as helpers:
+        helpers.start()
+        found = list(helpers.work(negative, range(30)))
+        again = list(helpers.work(negative, range(3)))
+    assert sorted(found) == [(number, -number) for number in range(30)]
+    assert again == [(0, 0), (1, -1), (2, -2)]
+    assert capfd.readouterr().err.count("a helper process died") == 1
+
+
+def test_who_stops_early_need_not_wait_for_the_rest() -> None:
+    with Helpers(square_maker, 1) as helpers:
+        helpers.start()
+        results = helpers.work(whose_square, range(100_000))
+        next(results)
+        results.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is not to be had")
+def test_a_killed_process_leaves_no_helper(tmp_path: Path) -> None:
+    script = tmp_path / "night.py"
+    script.write_text(
+        "import time\n"
+        "from common.processes import Helpers\n"
+        "from tests.test_processes import square_maker\n"
+        "if __name__ == '__main__':\n"
+        "    helpers = Helpers(square_maker, 1)\n"
+        "    helpers.start()\n"
+        "    print(*helpers._pool._processes, flush=True)\n"
+        "    time.sleep(600)\n"
+    )
+    root = Path(__file__).parent.parent
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    with subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=environment
+    ) as night:
+        assert night.stdout is not None
+        helper = int(night.stdout.readline())
+        night.kill()
+    deadline = time.monotonic() + 30.0
+    while time.monotonic() < deadline and is_running(helper):
+        time.sleep(0.1)
+    assert not is_running(helper)
+
+
+def is_running(pid: int) -> bool:
+    """Whether there is such a process that is not merely waiting to be noticed as ended."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{pid}/status")
+    return not (status.is_file() and "State:\tZ" in status.read_text())
