@@ -236,5 +236,22 @@ def caption_loss(logits: Tensor, targets: Tensor, lengths: Tensor, smoothing: fl
         lengths: (captions,) steps that count.
         smoothing: share of the probability that is spread over all words (Szegedy et al. 2016).
     """
-    mask = torch.arange(targets.shape[1], device=targets.device) < lengths.unsqueeze(1)
+    mask = _own(lengths, targets.shape[1])
     return F.cross_entropy(logits[mask].float(), targets[mask], label_smoothing=smoothing)
+
+
+def distillation_loss(logits: Tensor, taught: Tensor, lengths: Tensor) -> Tensor:
+    """Cross-entropy with what teachers expect (Hinton et al. 2015, arXiv:1503.02531), averaged over words.
+
+    Args:
+        logits: (captions, steps, words).
+        taught: (captions, steps, words), probabilities.
+        lengths: (captions,) steps that count.
+    """
+    mask = _own(lengths, logits.shape[1])
+    return F.cross_entropy(logits[mask].float(), taught[mask])
+
+
+def _own(lengths: Tensor, steps: int) -> Tensor:
+    """Which steps are a caption's own and not padding: lengths (captions,) -> (captions, steps)."""
+    return torch.arange(steps, device=lengths.device) < lengths.unsqueeze(1)

@@ -71,6 +71,9 @@ class TrainOptions:
         reward_batch_size: the same in the reward stage, which gains from more and smaller steps.
         least_count: words that stand in fewer places of the captions are not learned.
         smoothing: of the labels.
+        own_words: scheduled sampling: share of the words in front of each word that the decoder draws itself
+            instead of being told, at the end of the first two stages; it rises from 0.
+        teachers: models whose mean is learned from in the first two stages, as much as from people.
         dropout: of word vectors and outputs.
         reward_dropout: the same in the reward stage.
         bleu_weight: of BLEU-4 beside CIDEr-D in the reward.
@@ -105,6 +108,8 @@ class TrainOptions:
     reward_batch_size: int = 16
     least_count: int = 4
     smoothing: float = 0.1
+    own_words: float = 0.0
+    teachers: tuple[Path, ...] = ()
     dropout: float = 0.4
     reward_dropout: float = 0.2
     bleu_weight: float = 1.0

@@ -8,6 +8,7 @@ captions of its own, and those that agree with people's more than their siblings
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -29,7 +30,14 @@ from caption.data import (
 )
 from caption.encoder import EncoderConfig, load_imagenet, load_torchvision
 from caption.evaluate import score_captions
-from caption.network import CaptionConfig, CaptionNetwork, Scene, caption_loss, speakable
+from caption.network import (
+    CaptionConfig,
+    CaptionNetwork,
+    Scene,
+    caption_loss,
+    distillation_loss,
+    speakable,
+)
 from caption.options import DescribeOptions, TrainOptions
 from caption.reward import Reward, reward_of
 from caption.text import END, START, Vocabulary
@@ -42,7 +50,7 @@ StageName = Literal["decoder", "everything", "reward"]
 
 
 @dataclass(frozen=True)
-class _Stage:
+class Stage:
     """One part of a run: what learns, from what, how long and in what steps."""
 
     name: StageName
@@ -80,7 +88,7 @@ def train(options: TrainOptions) -> None:
 
 def _train_stage(
     network: CaptionNetwork,
-    stage: _Stage,
+    stage: Stage,
     photographs: list[Photograph],
     dev: list[Photograph],
     options: TrainOptions,
@@ -93,10 +101,11 @@ def _train_stage(
         views = tuple(_grids(network, photographs, pictures, options, flipped) for flipped in (False, True))
     if not stage.encoder_share:
         dev_views = _grids(network, dev, dev_pictures, options)
+    teachers = [] if stage.name == "reward" else [_teacher(network, stage, one) for one in options.teachers]
     vocabulary = Vocabulary(network.config.words)
     training_set = TrainingPhotographs(photographs, vocabulary, views, stage.batch_size)
     fit(
-        CaptionModule(network, stage, dev, dev_views, training_set.symbols, options),
+        CaptionModule(network, stage, dev, dev_views, training_set.symbols, options, teachers),
         ResumableBatches(training_set.plan, training_set.collate, options.seed),
         FitOptions(
             run=options.run / stage.name,
@@ -119,16 +128,18 @@ class CaptionModule(TrainingModule[CaptionNetwork]):
         dev_views: pictures (photographs, 3, 224, 224) or grids (photographs, positions, channels).
         references: what people said of each training photograph, as symbols.
         options: of the run.
+        teachers: to learn from, beside people's captions.
     """
 
     def __init__(
         self,
         network: CaptionNetwork,
-        stage: _Stage,
+        stage: Stage,
         dev: list[Photograph],
         dev_views: NDArray[Any],
         references: list[list[list[int]]],
         options: TrainOptions,
+        teachers: Sequence[CaptionNetwork] = (),
     ) -> None:
         super().__init__(network, stage.learning_rate, options.warmup, options.weight_decay)
         self.stage = stage
@@ -136,6 +147,7 @@ class CaptionModule(TrainingModule[CaptionNetwork]):
         self.dev_views = dev_views
         self.options = options
         self.vocabulary = Vocabulary(network.config.words)
+        self.teachers = [*teachers]  # a plain list: they are no part of what is trained
         self.reward = reward_of(references, options.bleu_weight) if stage.name == "reward" else None
         network.encoder.requires_grad_(stage.encoder_share > 0.0)
 
@@ -152,10 +164,45 @@ class CaptionModule(TrainingModule[CaptionNetwork]):
         scene = self.scene(batch.views)
         if self.reward is not None:
             return self._reward_loss(scene, batch.numbers, self.reward)
-        logits = self.network.decoder(scene, batch.inputs)
+        inputs = batch.inputs
+        if self.options.own_words:
+            share = self.options.own_words * self.global_step / self.total_steps
+            inputs = self.partly_own(scene, inputs, share)
+        logits = self.network.decoder(scene, inputs)
         loss = caption_loss(logits, batch.targets, batch.lengths, self.options.smoothing)
+        if self.teachers:
+            loss = (loss + distillation_loss(logits, self.taught(batch.views, inputs), batch.lengths)) / 2
         self.log("loss", loss, batch_size=len(batch.lengths))
         return loss
+
+    @torch.no_grad()
+    def partly_own(self, scene: Scene, inputs: Tensor, share: float) -> Tensor:
+        """Scheduled sampling (Bengio et al. 2015, arXiv:1506.03099): some words are the decoder's own.
+
+        In two passes (Mihaylova and Martins 2019, arXiv:1906.07651): the first is told every word, and what
+        it draws stands in the second in the place of some of them.
+
+        Args:
+            scene: of the pictures.
+            inputs: (captions, steps) true words, start symbol first.
+            share: of the words that are exchanged.
+        """
+        expected = speakable(
+            self.network.decoder(scene, inputs[:, :-1])
+        ).exp()  # of the words from the second on
+        drawn = expected.flatten(0, 1).multinomial(1).view(len(inputs), -1)
+        own = torch.rand(drawn.shape, device=drawn.device) < share
+        return torch.cat([inputs[:, :1], torch.where(own, drawn, inputs[:, 1:])], dim=1)
+
+    @torch.no_grad()
+    def taught(self, views: Tensor, inputs: Tensor) -> Tensor:
+        """What the teachers expect on the mean: probabilities (captions, steps, words)."""
+        total: Tensor | float = 0.0
+        for teacher in self.teachers:
+            grid = teacher.encoder(views) if views.ndim == 4 else views.float()
+            total = total + teacher.decoder(teacher.decoder.look(grid), inputs).float().softmax(dim=-1)
+        assert isinstance(total, Tensor)
+        return total / len(self.teachers)
 
     def _reward_loss(self, scene: Scene, numbers: tuple[int, ...], reward: Reward) -> Tensor:
         """Self-critical sequence training (Rennie et al. 2017, arXiv:1612.00563).
@@ -229,12 +276,12 @@ _SAMPLES = 5
 _MOST_WORDS = 20
 
 
-def _stages(options: TrainOptions) -> list[_Stage]:
+def _stages(options: TrainOptions) -> list[Stage]:
     """The stages that the options ask for."""
     size, dropout = options.batch_size, options.dropout
     stages = [
-        _Stage("decoder", options.decoder_epochs, options.decoder_rate, 0.0, size, dropout),
-        _Stage(
+        Stage("decoder", options.decoder_epochs, options.decoder_rate, 0.0, size, dropout),
+        Stage(
             "everything",
             options.everything_epochs,
             options.everything_rate,
@@ -242,7 +289,7 @@ def _stages(options: TrainOptions) -> list[_Stage]:
             size,
             dropout,
         ),
-        _Stage(
+        Stage(
             "reward",
             options.reward_epochs,
             options.reward_rate,
@@ -270,8 +317,28 @@ def _grids(
     return cache_grids(encode, encoder.state_dict(), photographs, pictures, options.cache, flipped)
 
 
+def _teacher(network: CaptionNetwork, stage: Stage, directory: Path) -> CaptionNetwork:
+    """A network to learn from.
+
+    Raises:
+        InputError: if it speaks in other words or, where only grids are shown, was made for other grids.
+    """
+    teacher = network_from_model(*read_model(directory), directory).eval().requires_grad_(False)
+    if teacher.config.words != network.config.words:
+        raise InputError(directory, "cannot teach: it was trained for other words")
+    if stage.name == "decoder":
+        ours, theirs = network.encoder.state_dict(), teacher.encoder.state_dict()
+        # What is stored is rounded to half precision.
+        alike = ours.keys() == theirs.keys() and all(
+            torch.allclose(ours[name], theirs[name], rtol=1e-3, atol=1e-4) for name in ours
+        )
+        if not alike:
+            raise InputError(directory, "cannot teach in the first stage: its encoder is another one")
+    return teacher
+
+
 def _network(
-    options: TrainOptions, stage: _Stage, photographs: list[Photograph], init: Path | None
+    options: TrainOptions, stage: Stage, photographs: list[Photograph], init: Path | None
 ) -> CaptionNetwork:
     """A network to start a stage with: that of a model directory, or a new decoder."""
     if init is not None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
 from caption import Captioner, DescribeOptions
+from caption.captioner import network_from_model
 from caption.evaluate import evaluate
 from caption.options import TrainOptions
-from caption.train import train
+from caption.text import START
+from caption.train import CaptionModule, Stage, train
 from common.errors import InputError
-from common.model_files import read_model
+from common.model_files import read_model, write_model
 
 SCENES = {
     "red": "a red circle on white",
@@ -121,6 +124,60 @@ def test_the_plain_vector_to_sequence_form_trains_as_well(manifest: Path, tmp_pa
     train(options(manifest, tmp_path, attention=False, everything_epochs=0, reward_epochs=0))
     captioner = Captioner.load(tmp_path / "run" / "best")
     assert captioner.describe(manifest.parent / "green0.png").text == SCENES["green"]
+
+
+def test_a_decoder_that_goes_on_from_its_own_words_learns_as_well(manifest: Path, tmp_path: Path) -> None:
+    train(options(manifest, tmp_path, own_words=0.5, everything_epochs=0, reward_epochs=0))
+    captioner = Captioner.load(tmp_path / "run" / "best")
+    assert captioner.describe(manifest.parent / "green0.png").text == SCENES["green"]
+
+
+def test_as_many_words_as_asked_are_its_own(manifest: Path, trained: TrainOptions) -> None:
+    module = module_of(trained)
+    module.network.decoder.eval()
+    scene = module.network.look(torch.zeros(2, 3, 224, 224, dtype=torch.uint8))
+    inputs = torch.full((10, 2000), START)
+    assert torch.equal(module.partly_own(scene, inputs, 0.0), inputs)
+    own = module.partly_own(scene, inputs, 0.25)
+    assert bool((own[:, 0] == START).all())  # what a caption begins with is no word
+    # The start symbol is never drawn.
+    assert float((own[:, 1:] != START).float().mean()) == pytest.approx(0.25, abs=0.02)
+
+
+def test_what_teachers_expect_is_learned(manifest: Path, trained: TrainOptions, tmp_path: Path) -> None:
+    module = module_of(trained, teachers=2)
+    assert not any("teacher" in name for name, _ in module.named_parameters())
+    batch = torch.zeros(2, 3, 224, 224, dtype=torch.uint8)
+    inputs = torch.full((10, 3), START)
+    teacher = module.teachers[0]
+    expected = teacher.decoder(teacher.look(batch), inputs).softmax(dim=-1)
+    torch.testing.assert_close(module.taught(batch, inputs), expected)
+    one = trained.run / "decoder" / "best"
+    train(options(manifest, tmp_path, everything_epochs=0, reward_epochs=0, teachers=(one, one)))
+    described = Captioner.load(tmp_path / "run" / "best").describe(manifest.parent / "red0.png")
+    assert described.text == SCENES["red"]
+
+
+def test_who_sees_or_speaks_otherwise_cannot_teach(
+    manifest: Path, trained: TrainOptions, tmp_path: Path
+) -> None:
+    config, weights = read_model(trained.run / "best")
+    blind = {name: weight * 2.0 if "encoder" in name else weight for name, weight in weights.items()}
+    write_model(tmp_path / "blind", config, blind, "# Blind\n")
+    with pytest.raises(InputError, match="its encoder is another one"):
+        train(options(manifest, tmp_path, init=trained.run / "best", teachers=(tmp_path / "blind",)))
+    mute = options(manifest, tmp_path / "mute", least_count=1000, teachers=(trained.run / "best",))
+    with pytest.raises(InputError, match="other words"):
+        train(mute)
+
+
+def module_of(trained: TrainOptions, teachers: int = 0) -> CaptionModule:
+    """What trains the network of a run, in its first stage."""
+    config, weights = read_model(trained.run / "best")
+    network = network_from_model(config, weights, trained.run)
+    others = [network_from_model(config, weights, trained.run).eval() for _ in range(teachers)]
+    stage = Stage("decoder", 1, 1e-3, 0.0, 2, 0.0)
+    return CaptionModule(network, stage, [], np.zeros((0,)), [], trained, others)
 
 
 def test_a_run_without_epochs_is_refused(manifest: Path, tmp_path: Path) -> None:
