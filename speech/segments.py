@@ -232,6 +232,14 @@ class Splitter:
         """The segment whose end has not come yet, as far as it is known; None in a pause between segments."""
         return None if self.speech_start is None else self._segment(self.seen)
 
+    @property
+    def has_speech(self) -> bool:
+        """Whether the open segment holds enough speech already to become one."""
+        if self.speech_start is None:
+            return False
+        end = self.seen if self.quiet_start is None else min(self.seen, self.quiet_start + self.context)
+        return self._enough(self.speech_start, end)
+
     def _step(self) -> Segment | None:
         """Go through one window; the segment that it ends, if it ends one."""
         window, self.seen = self.seen, self.seen + 1
@@ -276,12 +284,15 @@ class Splitter:
     def _cut(self, end: int, forget: int | None = None) -> list[Segment]:
         """Close the open segment before the window `end`; nothing, if there was hardly speech in it."""
         assert self.speech_start is not None
-        spoken = self.probabilities[self.speech_start - self.first : end - self.first]
-        enough = sum(one >= self.options.quiet for one in spoken) >= self.options.least_windows
-        segments = [self._segment(end)] if enough else []
+        segments = [self._segment(end)] if self._enough(self.speech_start, end) else []
         self.speech_start, self.quiet_start, self.pauses = None, None, []
         self._forget(end if forget is None else forget)
         return segments
+
+    def _enough(self, start: int, end: int) -> bool:
+        """Whether the windows from `start` up to `end` hold more speech than a click does."""
+        spoken = self.probabilities[start - self.first : end - self.first]
+        return sum(one >= self.options.quiet for one in spoken) >= self.options.least_windows
 
     def _segment(self, end: int) -> Segment:
         """The open segment up to the window `end`."""
@@ -323,22 +334,28 @@ def split(
     splitter = Splitter(detector, options)
     longest = round(splitter.options.longest_seconds * SAMPLE_RATE)
     blocks: list[Tensor] = []
-    held: list[Segment] = []
     length = 0
     for block in _blocks(pieces):
         length += len(block)
-        held += splitter.feed(block)
-        if length <= longest:
-            blocks.append(block)
-            continue
-        blocks.clear()
-        yield from held
-        held.clear()
-    held += splitter.finish()
-    if held and length <= longest:
-        yield Segment(0.0, torch.cat(blocks))
-    else:
-        yield from held
+        blocks.append(block)
+        if length > longest:
+            for held in blocks:
+                yield from splitter.feed(held)
+            blocks.clear()
+    if length > longest:
+        yield from splitter.finish()
+    elif blocks:
+        whole = torch.cat(blocks)
+        if _holds_speech(whole, splitter):
+            yield Segment(0.0, whole)
+
+
+def _holds_speech(samples: Tensor, splitter: Splitter) -> bool:
+    """Whether anything is said; what follows the first words need not be looked at."""
+    for part in samples.split(SAMPLE_RATE):
+        if splitter.feed(part) or splitter.has_speech:
+            return True
+    return bool(splitter.finish())
 
 
 def clean(samples: Tensor) -> Tensor:
