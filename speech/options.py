@@ -32,8 +32,8 @@ class DecodingOptions:
     """
 
     beam: int = 64
-    beam_margin: float = 8.0
-    least: float = 2e-3
+    beam_margin: float = 7.0
+    least: float = 3e-3
     words: bool = True
     temperature: float = 1.3
     lm_weight: float = 0.7
