@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import InputError
+from common.processes import Helpers
 from speech import Recognizer, Transcript
 from speech.alignment import Word
 from speech.arguments import make_speech_parser
@@ -282,6 +283,9 @@ def test_every_file_of_subtitles_says_what_the_cues_say(words: list[Word]) -> No
 
 class Heard:
     """A recogniser's answer without the recogniser."""
+
+    def helpers(self, *_):  # type: ignore[no-untyped-def]
+        return Helpers.none()
 
     def transcribe_all(self, sources, *_, **__):  # type: ignore[no-untyped-def]
         for number, _ in enumerate(sources):
