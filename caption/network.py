@@ -236,7 +236,7 @@ def caption_loss(logits: Tensor, targets: Tensor, lengths: Tensor, smoothing: fl
         lengths: (captions,) steps that count.
         smoothing: share of the probability that is spread over all words (Szegedy et al. 2016).
     """
-    mask = _own(lengths, targets.shape[1])
+    mask = own_steps(lengths, targets.shape[1])
     return F.cross_entropy(logits[mask].float(), targets[mask], label_smoothing=smoothing)
 
 
@@ -248,10 +248,10 @@ def distillation_loss(logits: Tensor, taught: Tensor, lengths: Tensor) -> Tensor
         taught: (captions, steps, words), probabilities.
         lengths: (captions,) steps that count.
     """
-    mask = _own(lengths, logits.shape[1])
+    mask = own_steps(lengths, logits.shape[1])
     return F.cross_entropy(logits[mask].float(), taught[mask])
 
 
-def _own(lengths: Tensor, steps: int) -> Tensor:
+def own_steps(lengths: Tensor, steps: int) -> Tensor:
     """Which steps are a caption's own and not padding: lengths (captions,) -> (captions, steps)."""
     return torch.arange(steps, device=lengths.device) < lengths.unsqueeze(1)

@@ -36,6 +36,7 @@ from caption.network import (
     Scene,
     caption_loss,
     distillation_loss,
+    own_steps,
     speakable,
 )
 from caption.options import DescribeOptions, TrainOptions
@@ -151,17 +152,9 @@ class CaptionModule(TrainingModule[CaptionNetwork]):
         self.reward = reward_of(references, options.bleu_weight) if stage.name == "reward" else None
         network.encoder.requires_grad_(stage.encoder_share > 0.0)
 
-    def scene(self, views: Tensor) -> Scene:
-        """Pictures or grids -> what captions are made from."""
-        if views.ndim == 4:
-            # On a CPU the backward pass of depthwise convolutions is slower in bfloat16.
-            with torch.autocast("cpu", enabled=False):
-                views = self.network.encoder(views)
-        return self.network.decoder.look(views.float())
-
     def training_step(self, batch: CaptionBatch, batch_number: int) -> Tensor:
         """The loss of one batch."""
-        scene = self.scene(batch.views)
+        scene = scene_of(self.network, batch.views)
         if self.reward is not None:
             return self._reward_loss(scene, batch.numbers, self.reward)
         inputs = batch.inputs
@@ -187,9 +180,8 @@ class CaptionModule(TrainingModule[CaptionNetwork]):
             inputs: (captions, steps) true words, start symbol first.
             share: of the words that are exchanged.
         """
-        expected = speakable(
-            self.network.decoder(scene, inputs[:, :-1])
-        ).exp()  # of the words from the second on
+        # Of the words from the second on.
+        expected = speakable(self.network.decoder(scene, inputs[:, :-1])).exp()
         drawn = expected.flatten(0, 1).multinomial(1).view(len(inputs), -1)
         own = torch.rand(drawn.shape, device=drawn.device) < share
         return torch.cat([inputs[:, :1], torch.where(own, drawn, inputs[:, 1:])], dim=1)
@@ -199,8 +191,7 @@ class CaptionModule(TrainingModule[CaptionNetwork]):
         """What the teachers expect on the mean: probabilities (captions, steps, words)."""
         total: Tensor | float = 0.0
         for teacher in self.teachers:
-            grid = teacher.encoder(views) if views.ndim == 4 else views.float()
-            total = total + teacher.decoder(teacher.decoder.look(grid), inputs).float().softmax(dim=-1)
+            total = total + teacher.decoder(scene_of(teacher, views), inputs).float().softmax(dim=-1)
         assert isinstance(total, Tensor)
         return total / len(self.teachers)
 
@@ -222,7 +213,7 @@ class CaptionModule(TrainingModule[CaptionNetwork]):
         lengths = lengths - torch.tensor([not one.finished for one in said], device=self.device).long()
         log_probs = speakable(self.network.decoder(scene, inputs))
         chosen = log_probs.gather(-1, targets.unsqueeze(-1)).squeeze(-1)  # (captions, steps)
-        mask = torch.arange(chosen.shape[1], device=self.device) < lengths.unsqueeze(1)
+        mask = own_steps(lengths, chosen.shape[1])
         weighed = chosen * advantages.view(-1, 1).to(self.device)
         self.log("reward", rewards.mean(), batch_size=len(numbers), prog_bar=True)
         return -weighed[mask].sum() / mask.sum()
@@ -259,7 +250,7 @@ class CaptionModule(TrainingModule[CaptionNetwork]):
         captions = []
         for start in range(0, len(self.dev), 50):
             views = torch.from_numpy(np.array(self.dev_views[start : start + 50])).to(self.device)
-            found = search(self.network.decoder, self.scene(views), DescribeOptions())
+            found = search(self.network.decoder, scene_of(self.network, views), DescribeOptions())
             captions += [self.vocabulary.decode(several[0].symbols) for several in found]
         scores = score_captions([photograph.captions for photograph in self.dev], captions)
         return {"minus cider": -scores.cider, **dataclasses.asdict(scores)}
@@ -274,6 +265,15 @@ class CaptionModule(TrainingModule[CaptionNetwork]):
 # Captions that are drawn for each photograph in the reward stage, and how long they may become.
 _SAMPLES = 5
 _MOST_WORDS = 20
+
+
+def scene_of(network: CaptionNetwork, views: Tensor) -> Scene:
+    """Pictures or grids -> what a network makes captions from."""
+    if views.ndim == 4:
+        # On a CPU the backward pass of depthwise convolutions is slower in bfloat16.
+        with torch.autocast("cpu", enabled=False):
+            views = network.encoder(views)
+    return network.decoder.look(views.float())
 
 
 def _stages(options: TrainOptions) -> list[Stage]:

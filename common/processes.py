@@ -65,8 +65,7 @@ class Helpers(Generic[Item, Result]):
 
     def start(self) -> None:
         """Start them now, and wait until they are ready."""
-        if self.count and self._pool is None:
-            self._start()
+        self._start()
         wait(self._ready)
 
     def work(
@@ -104,6 +103,8 @@ class Helpers(Generic[Item, Result]):
         try:
             for item in items:
                 yield from finished()
+                if self._worked >= self._patience:
+                    self._start()
                 future = self._submit(item) if self._has_room(len(waiting)) else None
                 if future is None:
                     yield here(item)
@@ -126,12 +127,13 @@ class Helpers(Generic[Item, Result]):
 
     def _has_room(self, waiting: int) -> bool:
         """Whether a helper could take one item more: each has one, and one waits for whoever is first."""
-        if self.count and self._pool is None and self._worked >= self._patience:
-            self._start()
         ready = sum(future.done() for future in self._ready)
         return self.count > 0 and ready > 0 and waiting <= ready
 
     def _start(self) -> None:
+        """Start them if they are not, and if there are any."""
+        if not self.count or self._pool is not None:
+            return
         # Started anew and not forked: PyTorch's threads do not survive a fork.
         context = multiprocessing.get_context("spawn")
         self._pool = ProcessPoolExecutor(self.count, context, _begin, (self._prepare,))
