@@ -25,6 +25,8 @@ from speech.options import DecodingOptions, TrainOptions
 from speech.writers import LINE_FORMATS, WRITERS, as_json
 
 if TYPE_CHECKING:
+    from tqdm import tqdm
+
     from speech.recognizer import Recognizer
     from speech.stream import Update
     from speech.transcript import Transcript
@@ -146,13 +148,11 @@ def align(arguments: argparse.Namespace) -> int:
 def _align_manifest(arguments: argparse.Namespace) -> int:
     """Find the words of every recording of a manifest, and print or write it with them."""
     recognizer = _recognizer(arguments)
-    from tqdm import tqdm
-
     from speech.word_times import with_word_times
 
     output: Path | None = arguments.output
     folder = Path() if output is None else output.parent
-    with tqdm(unit="recording", disable=not sys.stderr.isatty()) as bar:
+    with _bar() as bar:
         content, problems = with_word_times(
             recognizer, Path(arguments.recording), folder, arguments.batch_size, bar.update
         )
@@ -174,21 +174,19 @@ def evaluate(arguments: argparse.Namespace) -> int:
     """Score a recogniser on a manifest, and print the scores."""
     recognizer, options = _load(arguments)
     helpers = _helpers(arguments)
-    from tqdm import tqdm
-
     from speech.evaluate import evaluate as evaluate_recognizer
     from speech.evaluate import evaluate_live, evaluate_timing
 
     more: dict[str, object] = {}
     if arguments.timing:
-        with tqdm(unit="recording", disable=not sys.stderr.isatty()) as bar:
+        with _bar() as bar:
             more |= dataclasses.asdict(
                 evaluate_timing(recognizer, arguments.manifest, arguments.batch_size, bar.update)
             )
     if arguments.live:
-        with tqdm(unit="recording", disable=not sys.stderr.isatty()) as bar:
+        with _bar() as bar:
             more |= dataclasses.asdict(evaluate_live(recognizer, arguments.manifest, options, bar.update))
-    with tqdm(unit="recording", disable=not sys.stderr.isatty()) as bar:
+    with _bar() as bar:
         report = evaluate_recognizer(
             recognizer, arguments.manifest, options, arguments.batch_size, bar.update, helpers
         )
@@ -252,6 +250,13 @@ def demo(arguments: argparse.Namespace) -> int:
     recognizer, options = _load(arguments)
     load_page("speech")(recognizer, options, arguments.port)
     return 0
+
+
+def _bar() -> tqdm:
+    """The progress bar over recordings; it shows nothing but on a terminal."""
+    from tqdm import tqdm
+
+    return tqdm(unit="recording", disable=not sys.stderr.isatty())
 
 
 class _Piped(BytesIO):
