@@ -22,13 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from speech.condensed import SPACE, Condensed
 from speech.histories import END, NOTHING, UNKNOWN, Histories, Numbers, Values, WordScores
 from speech.hotwords import HotWords, hot_phrases
 from speech.lexicon import Lexicon, WordModel
 from speech.options import DecodingOptions
-from speech.text import BLANK, SYMBOLS, decode, encode
+from speech.text import BLANK, decode, encode
 
-(_SPACE,) = encode(" ")
 (_APOSTROPHE,) = encode("'")
 
 # A text's key is that of the text without its last symbol, times this, plus the symbol: texts that are the
@@ -136,6 +136,36 @@ class _Texts:
         return _Texts(numbers, np.concatenate([part.values for part in parts], axis=1))
 
 
+class _Following:
+    """The pairs of a text and a symbol that may follow it, those of a text next to each other.
+
+    Args:
+        texts: of the beam.
+        likely: (utterances, symbols) which symbols may follow.
+
+    Attributes:
+        parents, symbols: (pairs,) of each.
+    """
+
+    def __init__(self, texts: _Texts, likely: NDArray[np.bool_]) -> None:
+        _, listed = np.nonzero(likely)
+        counts = np.count_nonzero(likely, axis=1)
+        own = counts[texts.utterance]
+        self._first = np.cumsum(own) - own  # of each text, its first pair
+        # From a pair to the place of its symbol in the list.
+        offset = (np.cumsum(counts) - counts)[texts.utterance] - self._first
+        self.parents = np.repeat(np.arange(len(texts)), own)
+        self.symbols = listed[np.arange(len(self.parents)) + offset[self.parents]]
+        self._rank = np.where(likely, np.cumsum(likely, axis=1) - 1, -1)
+        self._utterance = texts.utterance
+
+    def pairs(self, parents: Numbers, symbols: Numbers) -> Numbers:
+        """The pair of each text and symbol; -1 where the symbol may not follow."""
+        rank = self._rank[self._utterance[parents], symbols]
+        found: Numbers = np.where(rank < 0, -1, self._first[parents] + rank)
+        return found
+
+
 class _Search:
     """The search through a batch of utterances."""
 
@@ -143,16 +173,9 @@ class _Search:
         self.options, self.lexicon, self.hot = shared.options, shared.lexicon, shared.hot
         count = len(utterances)
         self.histories = Histories(shared.scores, _ROWS * (count + 1))
-        self.lengths = np.array([len(log_probs) for log_probs in utterances])
-        # Probabilities add up several times faster than logarithms.
-        self.heard = np.zeros((int(self.lengths.max(initial=0)), count, len(SYMBOLS)))
-        for number, log_probs in enumerate(utterances):
-            probabilities = _tempered(log_probs, self.options.temperature).numpy()
-            self.heard[: len(log_probs), number, : log_probs.shape[1]] = probabilities
-        self.likely = (self.heard >= self.options.least) & (self.heard > 0.0)
-        self.likely[:, :, BLANK] = False
+        self.sound = Condensed(utterances, self.options.temperature, self.options.least)
         # Logarithm of the factor that the texts of an utterance have in common.
-        self.log_scale = np.zeros(count)
+        self.log_scale = self.sound.log_blanks.copy()
         self.found: list[list[TextHypothesis]] = [[] for _ in utterances]
         # Of each trace, the one without its last symbol, and that symbol.
         self.trace_before, self.trace_symbol = [-1], [BLANK]
@@ -160,18 +183,28 @@ class _Search:
         self.texts = _Texts(numbers, np.zeros((4, count)))
         self.texts.utterance[:] = np.arange(count)
         self.texts.key[:] = 1 + np.arange(count)
-        self.texts.symbol[:] = _SPACE
+        self.texts.symbol[:] = SPACE
         self.texts.history[:] = NOTHING
         self.texts.blank[:] = 1.0
 
     def run(self) -> list[list[TextHypothesis]]:
         """The texts of each utterance, best first."""
         with np.errstate(divide="ignore", over="ignore"):
-            for step in range(len(self.heard)):
+            for step in range(len(self.sound.heard)):
+                self._rest(step)
                 self._end(step)
-                self._step(self.heard[step], self.likely[step])
-            self._end(len(self.heard))
+                self._step(self.sound.heard[step], self.sound.likely[step])
+            self._rest(len(self.sound.heard))
+            self._end(len(self.sound.heard))
         return self.found
+
+    def _rest(self, step: int) -> None:
+        """Go on by the dull steps before a step."""
+        texts = self.texts
+        stay = self.sound.stays[step][texts.utterance, texts.symbol]
+        texts.blank *= np.where(texts.letters == 0, stay, 1.0)
+        texts.blank += texts.last * self.sound.pauses[step][texts.utterance, texts.symbol]
+        texts.last *= stay
 
     def _step(self, heard: Values, likely: NDArray[np.bool_]) -> None:
         """Go on by a step.
@@ -183,65 +216,65 @@ class _Search:
         texts = self.texts
         unheard = texts.values[:2].copy()
         before, before_same = texts.blank + texts.last, unheard[0]
-        own = heard[texts.utterance]  # (texts, symbols)
-        each, begins = np.arange(len(texts)), texts.letters == 0
-        again = own[each, texts.symbol]
+        again = heard[texts.utterance, texts.symbol]
+        blank = heard[texts.utterance, BLANK]
         texts.last *= again
-        texts.blank[:] = before * np.where(begins, own[:, BLANK] + own[:, _SPACE], own[:, BLANK])
-        if likely.any():
-            following = likely[texts.utterance]  # (texts, symbols)
-            following[:, _SPACE] &= self._is_word(texts)
-            following[:, _APOSTROPHE] &= ~begins
-            # What a text brings on its way to a longer one that ends in a symbol.
-            brought = before[:, None] * own
-            brought[each, texts.symbol] = before_same * again
-            self._go_on_to_known(following, brought)
-            parents, symbols = self._worth_trying(following, brought)
-            probability, spaces = brought[parents, symbols], symbols == _SPACE
-            letters = self._spelled(parents[~spaces], symbols[~spaces])
-            letters.last[:] = probability[~spaces]
-            words = self._completed(parents[spaces])
-            words.blank[:] = probability[spaces]
-            self.texts = self._best_of([texts, letters, words], unheard)
+        texts.blank[:] = before * np.where(texts.letters == 0, blank + again, blank)
+        following = _Following(texts, likely)
+        parents, symbols = following.parents, following.symbols
+        # What a text brings on its way to a longer one that ends in a symbol.
+        brought = np.where(symbols == texts.symbol[parents], before_same[parents], before[parents])
+        brought *= heard[texts.utterance[parents], symbols]
+        possible = np.where(symbols == SPACE, self._is_word(texts)[parents], True)
+        possible &= (symbols != _APOSTROPHE) | (texts.letters[parents] > 0)
+        self._go_on_to_known(following, brought, possible)
+        possible &= self._worth_trying(following, brought)
+        parents, symbols, brought = parents[possible], symbols[possible], brought[possible]
+        spaces = symbols == SPACE
+        letters = self._spelled(parents[~spaces], symbols[~spaces])
+        letters.last[:] = brought[~spaces]
+        words = self._completed(parents[spaces])
+        words.blank[:] = brought[spaces]
+        self.texts = self._best_of([texts, letters, words], unheard)
         self._rescale()
 
-    def _go_on_to_known(self, following: NDArray[np.bool_], brought: Values) -> None:
+    def _go_on_to_known(self, following: _Following, brought: Values, possible: NDArray[np.bool_]) -> None:
         """Give texts what the text without their last symbol brings, if that is followed as well.
 
-        What has been given is taken out of `following`.
+        What has been given is no longer `possible`.
         """
         texts = self.texts
         order = np.argsort(texts.key)
         places = np.minimum(np.searchsorted(texts.key, texts.parent, sorter=order), len(order) - 1)
         parents = order[places]
-        reached = (texts.key[parents] == texts.parent) & following[parents, texts.symbol]
-        (children,) = np.nonzero(reached)
-        parents, symbols = parents[children], texts.symbol[children]
-        gain = brought[parents, symbols]
-        spaces = symbols == _SPACE
+        (children,) = np.nonzero(texts.key[parents] == texts.parent)
+        pairs = following.pairs(parents[children], texts.symbol[children])
+        reached = (pairs >= 0) & possible[pairs]
+        children, pairs = children[reached], pairs[reached]
+        gain = brought[pairs]
+        spaces = texts.symbol[children] == SPACE
         texts.blank[children[spaces]] += gain[spaces]
         texts.last[children[~spaces]] += gain[~spaces]
-        following[parents, symbols] = False
+        possible[pairs] = False
 
-    def _worth_trying(self, following: NDArray[np.bool_], brought: Values) -> tuple[Numbers, Numbers]:
-        """Texts and symbols that may become texts of the beam: the others need not be made.
+    def _worth_trying(self, following: _Following, brought: Values) -> NDArray[np.bool_]:
+        """Which texts and symbols may become texts of the beam: the others need not be made.
 
         A letter more brings no more than was expected already, but for the bonus of a word that begins; the
         texts that are there set the mark. Hotwords lend while they are spelled: with them all are tried.
         """
         texts, options = self.texts, self.options
-        parents, symbols = np.nonzero(following)
         if self.hot is not None:
-            return parents, symbols
+            return np.ones(len(brought), bool)
         scores = _scores(texts)
         starts, counts = _runs(texts.utterance)
         limit = np.maximum.reduceat(scores, starts) - options.beam_margin
         full = counts >= options.beam
         limit[full] = np.maximum(limit, np.minimum.reduceat(scores, starts))[full]
-        possible = np.log(brought[parents, symbols]) + texts.bonus[parents]
-        possible[texts.letters[parents] == 0] += options.word_bonus
-        worth = possible >= np.repeat(limit, counts)[parents]
-        return parents[worth], symbols[worth]
+        needed = np.repeat(limit, counts) - texts.bonus
+        needed[texts.letters == 0] -= options.word_bonus
+        worth: NDArray[np.bool_] = np.log(brought) >= needed[following.parents]
+        return worth
 
     def _spelled(self, parents: Numbers, symbols: Numbers) -> _Texts:
         """Texts and one letter more.
@@ -272,7 +305,7 @@ class _Search:
     def _completed(self, parents: Numbers) -> _Texts:
         """Texts and a space."""
         texts = self.texts[parents]
-        longer = self._longer(parents, np.full(len(parents), _SPACE))
+        longer = self._longer(parents, np.full(len(parents), SPACE))
         self._know(texts.history)
         word = self.lexicon.word[texts.node]
         likely = self.histories.log_probs(texts.history, word)
@@ -345,7 +378,7 @@ class _Search:
 
     def _best_scores(self, texts: _Texts, scores: Values) -> Values:
         """The best score among the texts of each utterance, (utterances,); minus infinity without any."""
-        best = np.full(len(self.lengths), -np.inf)
+        best = np.full(len(self.log_scale), -np.inf)
         np.maximum.at(best, texts.utterance, scores)
         return best
 
@@ -362,7 +395,7 @@ class _Search:
 
     def _end(self, step: int) -> None:
         """Let the utterances that have no more steps end: their texts that end in a word, best first."""
-        ends = self.lengths[self.texts.utterance] == step
+        ends = self.sound.lengths[self.texts.utterance] == step
         if not ends.any():
             return
         texts = self.texts
@@ -409,18 +442,9 @@ class _Search:
         while trace:
             symbols.append(self.trace_symbol[trace])
             trace = self.trace_before[trace]
-        if symbols and symbols[0] == _SPACE:
+        if symbols and symbols[0] == SPACE:
             del symbols[0]
         return tuple(reversed(symbols))
-
-
-def _tempered(log_probs: Tensor, temperature: float) -> Tensor:
-    """Log-probabilities (steps, symbols) -> probabilities, nearer to each other at a higher temperature."""
-    probabilities = log_probs.double().exp()
-    if temperature == 1.0:
-        return probabilities
-    probabilities = probabilities ** (1.0 / temperature)
-    return probabilities / probabilities.sum(dim=-1, keepdim=True).clamp_min(1e-300)
 
 
 def _scores(texts: _Texts) -> Values:
