@@ -15,10 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from speech.text import BLANK, SYMBOLS, decode
+from speech.text import BLANK, SPACE, SYMBOLS, decode
 from speech.timing import Quiet, Span, place, spoken_span
-
-SPACE = SYMBOLS.index(" ")
 
 # A table of so many steps and states is torchaudio's: the fastest for a segment, but of ten minutes it takes
 # longer than `windowed_path`, and 16 times its memory.

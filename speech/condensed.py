@@ -12,15 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from speech.text import BLANK, SYMBOLS, encode
+from speech.text import BLANK, SPACE, SYMBOLS
 
-(SPACE,) = encode(" ")
-
-# A step is dull only if a blank is at least this probable.
+# A step is dull only if a blank is at least this probable: all else in it is divided by that.
 _DULL = 0.5
-
-Numbers = NDArray[np.int64]
-Values = NDArray[np.float64]
 
 
 class Condensed:
@@ -57,25 +52,24 @@ class Condensed:
             heard[: len(log_probs), number, : log_probs.shape[1]] = probabilities
         likely = (heard >= least) & (heard > 0.0)
         likely[:, :, BLANK] = False
-        blank = heard[:, :, BLANK]
-        own = np.arange(steps)[:, None] < whole
-        dull = own & ~likely.any(axis=2) & (blank >= _DULL)
-        busy = own & ~dull
-        place: Numbers = np.cumsum(busy, axis=0) - busy  # of each step among those that are left, or the next
+        dull = ~likely.any(axis=2) & (heard[:, :, BLANK] >= _DULL)
+        busy = ~dull & (np.arange(steps)[:, None] < whole)
+        place: NDArray[np.int64] = np.cumsum(busy, axis=0) - busy  # of each step, how many are left before it
         self.lengths = busy.sum(axis=0)
         most = int(self.lengths.max(initial=0))
         at = place[busy], np.nonzero(busy)[1]
         self.heard, self.likely = np.zeros((most, count, symbols)), np.zeros((most, count, symbols), bool)
         self.heard[at], self.likely[at] = heard[busy], likely[busy]
         self.stays, self.pauses = np.ones((most + 1, count, symbols)), np.zeros((most + 1, count, symbols))
-        relative = heard / np.where(dull, blank, 1.0)[:, :, None]
+        blank = np.where(dull, heard[:, :, BLANK], 1.0)
+        relative = heard / blank[:, :, None]
         relative[:, :, SPACE] += 1.0
         for step in np.flatnonzero(dull.any(axis=1)):
             (who,) = np.nonzero(dull[step])
             gap = place[step, who], who
             self.pauses[gap] += self.stays[gap]
             self.stays[gap] *= relative[step, who]
-        self.log_blanks = np.log(np.where(dull, blank, 1.0)).sum(axis=0)
+        self.log_blanks = np.log(blank).sum(axis=0)
 
 
 def _tempered(log_probs: Tensor, temperature: float) -> Tensor:

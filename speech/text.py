@@ -24,6 +24,7 @@ from collections.abc import Sequence
 
 BLANK = 0
 SYMBOLS: tuple[str, ...] = ("<blank>", " ", "'", *"abcdefghijklmnopqrstuvwxyz")
+SPACE = SYMBOLS.index(" ")
 
 _INDEX = {symbol: index for index, symbol in enumerate(SYMBOLS)}
 _SPOKEN = {"&": " and ", "%": " percent ", "+": " plus ", "@": " at "}

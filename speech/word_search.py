@@ -22,12 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from speech.condensed import SPACE, Condensed
+from speech.condensed import Condensed
 from speech.histories import END, NOTHING, UNKNOWN, Histories, Numbers, Values, WordScores
 from speech.hotwords import HotWords, hot_phrases
 from speech.lexicon import Lexicon, WordModel
 from speech.options import DecodingOptions
-from speech.text import BLANK, decode, encode
+from speech.text import BLANK, SPACE, decode, encode
 
 (_APOSTROPHE,) = encode("'")
 
@@ -144,10 +144,12 @@ class _Following:
         likely: (utterances, symbols) which symbols may follow.
 
     Attributes:
+        likely: as given.
         parents, symbols: (pairs,) of each.
     """
 
     def __init__(self, texts: _Texts, likely: NDArray[np.bool_]) -> None:
+        self.likely = likely
         _, listed = np.nonzero(likely)
         counts = np.count_nonzero(likely, axis=1)
         own = counts[texts.utterance]
@@ -156,13 +158,12 @@ class _Following:
         offset = (np.cumsum(counts) - counts)[texts.utterance] - self._first
         self.parents = np.repeat(np.arange(len(texts)), own)
         self.symbols = listed[np.arange(len(self.parents)) + offset[self.parents]]
-        self._rank = np.where(likely, np.cumsum(likely, axis=1) - 1, -1)
+        self._rank = np.cumsum(likely, axis=1) - 1  # of each symbol in its utterance's part of the list
         self._utterance = texts.utterance
 
     def pairs(self, parents: Numbers, symbols: Numbers) -> Numbers:
-        """The pair of each text and symbol; -1 where the symbol may not follow."""
-        rank = self._rank[self._utterance[parents], symbols]
-        found: Numbers = np.where(rank < 0, -1, self._first[parents] + rank)
+        """The pair of each text and a symbol that may follow it."""
+        found: Numbers = self._first[parents] + self._rank[self._utterance[parents], symbols]
         return found
 
 
@@ -225,7 +226,7 @@ class _Search:
         # What a text brings on its way to a longer one that ends in a symbol.
         brought = np.where(symbols == texts.symbol[parents], before_same[parents], before[parents])
         brought *= heard[texts.utterance[parents], symbols]
-        possible = np.where(symbols == SPACE, self._is_word(texts)[parents], True)
+        possible = (symbols != SPACE) | self._is_word(texts)[parents]
         possible &= (symbols != _APOSTROPHE) | (texts.letters[parents] > 0)
         self._go_on_to_known(following, brought, possible)
         possible &= self._worth_trying(following, brought)
@@ -247,10 +248,10 @@ class _Search:
         order = np.argsort(texts.key)
         places = np.minimum(np.searchsorted(texts.key, texts.parent, sorter=order), len(order) - 1)
         parents = order[places]
-        (children,) = np.nonzero(texts.key[parents] == texts.parent)
+        reached = (texts.key[parents] == texts.parent) & following.likely[texts.utterance, texts.symbol]
+        (children,) = np.nonzero(reached)
         pairs = following.pairs(parents[children], texts.symbol[children])
-        reached = (pairs >= 0) & possible[pairs]
-        children, pairs = children[reached], pairs[reached]
+        children, pairs = children[possible[pairs]], pairs[possible[pairs]]
         gain = brought[pairs]
         spaces = texts.symbol[children] == SPACE
         texts.blank[children[spaces]] += gain[spaces]

@@ -53,3 +53,10 @@ def test_hours_of_dull_steps_keep_what_was_heard() -> None:
     # Before the text spaces are as good as blanks.
     rest = 20_000 * (math.log((blank + other) / every) + math.log(blank / every))
     assert found[0].log_prob == pytest.approx(rest, abs=0.01)
+
+
+def test_a_step_in_which_nothing_is_likely_makes_no_text_longer() -> None:
+    log_probs = torch.zeros(5, len(SYMBOLS)).log_softmax(-1)
+    log_probs[0, SYMBOLS.index("a")] = 0.0
+    (found,) = WordSearch(DecodingOptions(temperature=1.0, least=0.6), Lexicon({"a": -1.0}))([log_probs])
+    assert [one.text for one in found] == ["a", ""]

@@ -280,8 +280,9 @@ def test_what_is_never_made_would_not_have_stayed(
     decoder = Decoder(DecodingOptions(beam=beam, word_bonus=bonus, least=1e-4), flat(), BigramModel())
     sounds = [log_probs_of(seed, 30, 0.5 + 0.3 * seed) for seed in range(8)]
     found = decoder.all(sounds)
-    every = lambda _, __, brought: np.ones(len(brought), bool)  # noqa: E731
-    monkeypatch.setattr(word_search._Search, "_worth_trying", every)
+    monkeypatch.setattr(
+        word_search._Search, "_worth_trying", lambda _, __, brought: np.ones(len(brought), bool)
+    )
     assert decoder.all(sounds) == found
 
 
