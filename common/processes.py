@@ -119,6 +119,11 @@ class Helpers(Generic[Item, Result]):
             for future in waiting:
                 future.cancel()
 
+    @property
+    def ready(self) -> int:
+        """How many can be counted on now."""
+        return sum(future.done() for future in self._ready)
+
     def close(self) -> None:
         """Let them end; none is started any more."""
         self.count = 0
@@ -127,8 +132,7 @@ class Helpers(Generic[Item, Result]):
 
     def _has_room(self, waiting: int) -> bool:
         """Whether a helper could take one item more: each has one, and one waits for whoever is first."""
-        ready = sum(future.done() for future in self._ready)
-        return self.count > 0 and ready > 0 and waiting <= ready
+        return self.count > 0 and self.ready > 0 and waiting <= self.ready
 
     def _start(self) -> None:
         """Start them if they are not, and if there are any."""

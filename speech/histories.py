@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from torch import Tensor
 
 from common.recurrent import State
-from speech.lexicon import Lexicon, WordModel
+from speech.lexicon import Judge, Lexicon, WordModel
 
 # What a history's row says besides the words of the lexicon, numbered as if they were words, too; a row is in
 # the order of these numbers.
@@ -45,7 +46,7 @@ class WordScores:
         model: that scores them by those before; None leaves it to the lexicon: all histories are then one.
 
     Attributes:
-        first: what the model remembers before the first word, and what it expects: as `after` gives it.
+        first: what the model remembers before the first word, and what it expects: the row and the vector.
         places: in a row; the last is for all words without one.
         place: of the end, the unknown word and each word of the lexicon; -1 for none.
         place_before: (words + 1,) of each stretch of words from the first, the places it takes.
@@ -58,12 +59,9 @@ class WordScores:
         numbers = np.zeros(len(lexicon.words) + _SPECIAL, np.int64)
         shares = np.full(len(lexicon.words), -np.inf)
         placed = np.ones(len(numbers), bool)
-        self._columns: Tensor | None = None
-        self._shares: Tensor | None = None
-        if model is None:
-            row = torch.tensor([[0.0, lexicon.unknown, *lexicon.log_probs, -torch.inf]])
-            self.first = (), (row, row[:, :0])
-        else:
+        self._judge: Judge | None = None
+        self._only_lexicon: Tensor | None = None
+        if model is not None:
             known = {word: number for number, word in enumerate(model.vocabulary)}
             numbers[:] = model.end, model.unknown, *(known.get(word, model.unknown) for word in lexicon.words)
             placed = numbers < model.frequent
@@ -71,38 +69,59 @@ class WordScores:
             share = 1.0 / np.arange(1, len(model.vocabulary) + 1)
             share /= max(share[model.frequent :].sum(), share[-1])
             shares[~placed[_SPECIAL:]] = np.log(share[numbers[~placed]])
-            # In what the model says, the column of each place; a word that only the lexicon knows is one of
-            # all those that the language model does not know.
-            self._columns = torch.from_numpy(np.append(numbers[placed], model.frequent))
-            only_lexicon = self._columns == model.unknown
-            only_lexicon[UNKNOWN + _SPECIAL] = False
-            if only_lexicon.any():
-                self._shares = only_lexicon * model.unknown_share
-            self.first = model.expect_first()
         self.numbers = numbers
         self.place = np.where(placed, np.cumsum(placed) - 1, -1)
         self.place_before = np.concatenate([[0], np.cumsum(placed)])[_SPECIAL:]
         self.places = int(np.count_nonzero(placed)) + 1
         self.rare = _Highest(shares)
+        if model is None:
+            row = torch.tensor([[0.0, lexicon.unknown, *lexicon.log_probs, -torch.inf]])
+            row = torch.nn.functional.pad(row, (0, _BLOCK), value=-torch.inf)
+            self.first = (), (row, row[:, :0])
+        else:
+            asked = numbers[placed]
+            # A word that only the lexicon knows is one of all those that the language model does not know.
+            only_lexicon = asked == model.unknown
+            only_lexicon[UNKNOWN + _SPECIAL] = False
+            asked[only_lexicon] = -1
+            if only_lexicon.any():
+                (self._only_lexicon,) = torch.from_numpy(only_lexicon).nonzero(as_tuple=True)
+            missing = np.setdiff1d(np.arange(model.frequent), asked)
+            empty = np.full(_BLOCK, -1)
+            self._judge = model.judge(
+                torch.from_numpy(np.concatenate([asked, [model.frequent], empty, missing]))
+            )
+            self.first = model.expect_first(self._judge)
+            self._complete(self.first[1][0])
 
-    def after(self, words: Numbers, state: State) -> tuple[State, tuple[Tensor, Tensor]]:
+    @property
+    def columns(self) -> int:
+        """Of a row: its places, `_BLOCK` columns of minus infinity, and what the lexicon lacks."""
+        return self.first[1][0].shape[1]
+
+    def after(self, words: Numbers, state: State, rows: Tensor) -> tuple[State, Tensor]:
         """What the model remembers and expects after one word more.
 
         Args:
             words: (histories,) the last word of each, by its number in the language model.
             state: (layers, histories, hidden) each, before that word.
+            rows: (histories, columns), to be written to.
+
+        Returns:
+            The state, and (histories, features) for `without_place`.
         """
         assert self.model is not None  # without one, there is but one history
-        return self.model.expect(torch.from_numpy(words), state)
+        assert self._judge is not None
+        state, (_, vectors) = self.model.expect(torch.from_numpy(words), state, self._judge, rows)
+        self._complete(rows)
+        return state, vectors
 
-    def in_order(self, log_probs: Tensor, rows: Tensor) -> Tensor:
-        """Write what the language model says (histories, frequent + 1) to rows (histories, places)."""
-        if self._columns is None:
-            return rows.copy_(log_probs)
-        torch.index_select(log_probs, 1, self._columns, out=rows)
-        if self._shares is not None:
-            rows += self._shares
-        return rows
+    def _complete(self, rows: Tensor) -> None:
+        """Judge the words that only the lexicon knows."""
+        if self._only_lexicon is not None:
+            assert self.model is not None
+            unknown = rows[:, UNKNOWN + _SPECIAL, None] + self.model.unknown_share
+            rows[:, self._only_lexicon] = unknown
 
     def without_place(self, vectors: Tensor, words: Numbers) -> Values:
         """Log-probabilities of words of the lexicon that have no place, each after a history."""
@@ -128,7 +147,7 @@ class _Highest:
 
     def __call__(self, first: Numbers, last: Numbers) -> Values:
         """The highest from `first` to before `last`, which is behind it."""
-        level = np.frexp((last - first).astype(np.float64))[1] - 1  # the power of two that fits
+        level = np.frexp((last - first).astype(np.float64))[1] - 1  # of the power of two that fits
         start = self.starts[level]
         highest: Values = np.maximum(self.values[start + first], self.values[start + last - (1 << level)])
         return highest
@@ -144,19 +163,21 @@ class Histories:
 
     def __init__(self, scores: WordScores, room: int = 8) -> None:
         self._scores = scores
-        state, (log_probs, vectors) = scores.first
+        state, (row, vector) = scores.first
         self._longer: dict[tuple[int, int], int] = {}
         # Of each history: the one before its last word, that word in the language model, where its row lies
         # (-1 while it is not known), and where what the model remembers lies (-1 before it was asked).
         self._parent, self._word, self._row, self._memory = (np.zeros(64, np.int64) for _ in range(4))
         self._count = 1
-        self._rows = torch.empty(room, scores.places)
-        self._vectors = torch.empty(room, vectors.shape[1])  # of each row, for words without a place
-        self._bests = torch.empty(room, scores.places // _BLOCK)  # of each row, the highest of each block
+        self._rows = torch.empty(room, scores.columns)
+        self._vectors = torch.empty(room, vector.shape[1])  # of each row, for words without a place
+        # Of each row, the highest of each block.
+        self._bests = torch.full((room, scores.places // _BLOCK + _BLOCK), -torch.inf)
         self._owner = np.append(NOTHING, np.full(room - 1, _NOBODY))  # of each row, the history
         self._state = tuple(part.repeat(1, _MEMORIES, 1) for part in state)
         self._remembered = 1
-        self._write(np.array([NOTHING]), log_probs, vectors)
+        self._rows[NOTHING], self._vectors[NOTHING] = row, vector
+        self._find_bests(slice(1))
 
     def after(self, histories: Numbers, words: Numbers) -> Numbers:
         """Each history and one word more, by its number in the lexicon, or `UNKNOWN`."""
@@ -168,18 +189,22 @@ class Histories:
 
     def know(self, needed: Numbers, others: Numbers) -> None:
         """Know the rows of histories; where others are in the way, keep those of `others` and no more."""
-        unasked = np.unique(needed[self._row[needed] < 0])
+        asked = np.zeros(self._count, bool)
+        asked[needed] = True
+        unasked = np.flatnonzero(asked & (self._row[: self._count] < 0))
         if len(unasked) == 0:
             return
+        asked[others] = asked[NOTHING] = True
+        forgotten = (self._owner != _NOBODY) & ~asked[self._owner]
+        self._row[self._owner[forgotten]] = -1
+        self._owner[forgotten] = _NOBODY
         memories = torch.from_numpy(self._memory[self._parent[unasked]])
         state = tuple(part.index_select(1, memories) for part in self._state)
-        state, (log_probs, vectors) = self._scores.after(self._word[unasked], state)
+        rows = self._room_for(unasked)
+        state, vectors = self._scores.after(self._word[unasked], state, self._rows[rows])
         self._remember(unasked, state)
-        kept = np.isin(self._owner, np.concatenate([[_NOBODY, NOTHING], needed, others]))
-        forgotten = self._owner[~kept]
-        self._row[forgotten] = -1
-        self._owner[~kept] = _NOBODY
-        self._write(unasked, log_probs, vectors)
+        self._vectors[rows] = vectors
+        self._find_bests(rows)
 
     def log_probs(self, histories: Numbers, words: Numbers | int) -> Values:
         """Of words of the lexicon by number, `UNKNOWN` or `END`, after each history, whose row is known."""
@@ -194,30 +219,23 @@ class Histories:
     def best(self, histories: Numbers, first: Numbers, last: Numbers) -> Values:
         """The highest of the words from `first` to before `last` after each history, whose row is known."""
         rows = self._row[histories]
-        found = self._rows.numpy()[rows, -1] + self._scores.rare(first, last)
+        found = self._rows.numpy()[rows, self._scores.places - 1] + self._scores.rare(first, last)
         first, last = self._scores.place_before[first], self._scores.place_before[last]
         (some,) = np.nonzero(first < last)
         found[some] = np.maximum(found[some], self._best_placed(rows[some], first[some], last[some]))
         return found
 
     def _best_placed(self, rows: Numbers, first: Numbers, last: Numbers) -> Values:
-        """The highest of the places from `first` to before `last` of each row."""
-        if len(rows) == 0:
-            return np.empty(0)
-        values, rows = self._rows.numpy(), rows[:, None]
-        width = int(min((last - first).max(), _BLOCK))
-        edge = np.arange(width)
-        found = values[rows, np.minimum(first[:, None] + edge, last[:, None] - 1)].max(axis=1)
-        (long,) = np.nonzero(last - first > width)
-        if len(long):
-            rows, first, last = rows[long], first[long], last[long]
-            ends = values[rows, last[:, None] - 1 - edge].max(axis=1)
-            whole_from, whole_to = -(-first // _BLOCK), last // _BLOCK
-            inner = np.arange((whole_to - whole_from).max())
-            blocks = np.minimum(whole_from[:, None] + inner, np.maximum(whole_to, 1)[:, None] - 1)
-            middle = self._bests.numpy()[rows, blocks].max(axis=1, initial=-np.inf)
-            middle[whole_from >= whole_to] = -np.inf  # the ends meet
-            found[long] = np.maximum(np.maximum(found[long], ends), middle)
+        """The highest of the places from `first` to before `last`, which is behind it, of each row."""
+        (long,) = np.nonzero(last - first > _BLOCK)
+        first_block, last_block = -(-first[long] // _BLOCK), last[long] // _BLOCK
+        # A long stretch is both its ends and the blocks between them.
+        starts = np.concatenate([first, last[long] - _BLOCK])
+        ends = np.concatenate([np.minimum(last, first + _BLOCK), last[long]])
+        found = _highest(self._rows, np.concatenate([rows, rows[long]]), starts, ends)
+        found, found_ends = found[: len(rows)], found[len(rows) :]
+        blocks = _highest(self._bests, rows[long], first_block, last_block)
+        found[long] = np.maximum(np.maximum(found[long], found_ends), blocks)
         return found.astype(np.float64)
 
     def _add(self, history: int, word: int) -> int:
@@ -243,23 +261,49 @@ class Histories:
         self._memory[histories] = np.arange(self._remembered, end)
         self._remembered = end
 
-    def _write(self, histories: Numbers, log_probs: Tensor, vectors: Tensor) -> None:
-        """Write what is expected after histories to rows next to each other."""
+    def _room_for(self, histories: Numbers) -> slice:
+        """Rows next to each other, which are those of histories from now on."""
         count = len(histories)
         taken = np.flatnonzero(np.append(self._owner, NOTHING) != _NOBODY)
         (gaps,) = np.nonzero(np.diff(taken) > count)
         if len(gaps) == 0:
             more = max(count, len(self._owner))
             self._rows, self._vectors, self._bests = (
-                torch.cat([part, part.new_empty(more, part.shape[1])])
+                torch.cat([part, part.new_full((more, part.shape[1]), -torch.inf)])
                 for part in (self._rows, self._vectors, self._bests)
             )
             self._owner = np.append(self._owner, np.full(more, _NOBODY))
-            return self._write(histories, log_probs, vectors)
+            return self._room_for(histories)
         start = int(taken[gaps[0]]) + 1
-        rows = self._scores.in_order(log_probs, self._rows[start : start + count])
-        whole = rows[:, : self._bests.shape[1] * _BLOCK].unflatten(1, (self._bests.shape[1], _BLOCK))
-        torch.amax(whole, dim=-1, out=self._bests[start : start + count])
-        self._vectors[start : start + count] = vectors
-        self._owner[start : start + count] = histories
+        rows = slice(start, start + count)
+        self._owner[rows] = histories
         self._row[histories] = np.arange(start, start + count)
+        return rows
+
+    def _find_bests(self, rows: slice) -> None:
+        """Find the highest of each block of rows that were written."""
+        blocks = self._bests.shape[1] - _BLOCK
+        whole = self._rows[rows, : blocks * _BLOCK].unflatten(1, (blocks, _BLOCK))
+        torch.amax(whole, dim=-1, out=self._bests[rows, :blocks])
+
+
+# Added to `_BLOCK` numbers, of which so many count.
+_COUNTED = np.where(np.arange(_BLOCK) < np.arange(_BLOCK + 1)[:, None], 0.0, -np.inf).astype(np.float32)
+
+
+def _highest(table: Tensor, rows: Numbers, first: Numbers, last: Numbers) -> NDArray[np.float32]:
+    """The highest of the columns from `first` to before `last` of each row of a table.
+
+    It is minus infinity where there are none. A table has `_BLOCK` columns more, of minus infinity. NumPy
+    copies so many at once nearly as fast as one, and PyTorch is far faster at finding the highest of each.
+    """
+    found = np.full(len(rows), -np.inf, np.float32)
+    windows = sliding_window_view(table.numpy(), _BLOCK, axis=1)
+    left = np.arange(len(rows))
+    while len(left):
+        counted = np.clip(last - first, 0, _BLOCK)
+        window = windows[rows, first] + _COUNTED.take(counted, axis=0)
+        found[left] = np.maximum(found[left], torch.from_numpy(window).amax(dim=1).numpy())
+        (more,) = np.nonzero(last - first > _BLOCK)
+        left, rows, first, last = left[more], rows[more], first[more] + _BLOCK, last[more]
+    return found

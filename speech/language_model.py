@@ -23,6 +23,7 @@ from common.recurrent import LockedDropout, RecurrentConfig, RecurrentStack, Sta
 from common.search import sample
 from common.topologies import Aligned
 from speech.buckets import by_length
+from speech.lexicon import Judge
 from speech.text import normalize
 
 # The first two words of every vocabulary; the normaliser writes neither.
@@ -105,7 +106,7 @@ class Expectation(NamedTuple):
     """What is expected after histories, before any rare word is asked about.
 
     Attributes:
-        log_probs: (histories, frequent + 1), of the frequent words and, last, of all others together.
+        log_probs: (histories, columns), of the words that were asked about.
         vectors: (histories, embedding + 1), by which `rare_log_probs` judges the others.
     """
 
@@ -133,14 +134,9 @@ class LanguageModel:
         self.network = network.eval()
         self.vocabulary = network.config.vocabulary
         self.frequent = network.config.frequent or len(self.vocabulary)
-        weights, biases = network.embedding.weight[: self.frequent], network.bias[: self.frequent]
-        if network.config.frequent:
-            weights = torch.cat([weights, network.rest.weight])
-            biases = torch.cat([biases, network.rest.bias])
-        self._judge: Callable[[Tensor], Tensor] = partial(nn.functional.linear, weight=weights, bias=biases)
-        if in_8_bits and can_multiply_in_8_bits(network.bias.device):
+        self._in_8_bits = in_8_bits and can_multiply_in_8_bits(network.bias.device)
+        if self._in_8_bits:
             network.aligned.stack.step_in_8_bits()
-            self._judge = Packed(weights, biases)
         self.end, self.unknown = END, UNKNOWN
         self.unknown_share = -float(torch.tensor(max(1, network.config.unknown_words)).log())
         self._numbers = {word: number for number, word in enumerate(self.vocabulary)}
@@ -165,19 +161,43 @@ class LanguageModel:
         return state, self.network.logits(vectors).float().log_softmax(dim=-1)
 
     @torch.inference_mode()
-    def expect_first(self) -> tuple[State, Expectation]:
-        """As `start`, for a search."""
-        return self.expect(*self._before_the_first())
+    def judge(self, words: Tensor) -> Judge:
+        """What tells how likely words are after a history, for `expect`.
+
+        Args:
+            words: (columns,) by number, all frequent ones among them; `frequent` for all others together; -1
+                for a column of minus infinity.
+        """
+        network, frequent = self.network, self.frequent
+        weights, biases = network.embedding.weight[:frequent], network.bias[:frequent]
+        nothing = torch.zeros_like(weights[:1]), biases.new_full((1,), -torch.inf)
+        rest = (network.rest.weight, network.rest.bias) if network.config.frequent else nothing
+        weights = torch.cat([weights, rest[0], nothing[0]])[words]
+        biases = torch.cat([biases, rest[1], nothing[1]])[words]
+        if self._in_8_bits:
+            return Packed(weights, biases)
+        return partial(nn.functional.linear, weight=weights, bias=biases)
 
     @torch.inference_mode()
-    def expect(self, words: Tensor, state: State) -> tuple[State, Expectation]:
-        """As `advance`, for a search, which asks about few of the rare words: several times faster."""
+    def expect_first(self, judge: Judge) -> tuple[State, Expectation]:
+        """As `start`, for a search."""
+        return self.expect(*self._before_the_first(), judge)
+
+    @torch.inference_mode()
+    def expect(
+        self, words: Tensor, state: State, judge: Judge, out: Tensor | None = None
+    ) -> tuple[State, Expectation]:
+        """As `advance`, for a search, which asks about few of the rare words: several times faster.
+
+        Args:
+            words, state: as in `advance`.
+            judge: of the words that are asked about.
+            out: (histories, columns), to be written to.
+        """
         vectors, state = self._step(words, state)
-        logits = self._judge(vectors).float()
-        log_probs = logits.log_softmax(dim=-1)
+        logits = judge(vectors).float()
+        log_probs = torch.log_softmax(logits, dim=-1, out=out)
         total = logits[:, :1] - log_probs[:, :1]
-        if not self.network.config.frequent:
-            log_probs = nn.functional.pad(log_probs, (0, 1), value=-torch.inf)
         return state, Expectation(log_probs, torch.cat([vectors, total], dim=1))
 
     @torch.inference_mode()

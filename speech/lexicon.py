@@ -6,7 +6,7 @@ Comes in: words with their log-probabilities. Goes out: tables that a search wal
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 import numpy as np
@@ -20,6 +20,10 @@ _WORD = re.compile(r"[a-z]+(?:'[a-z]+)*")
 _SYMBOL_OF = np.zeros(128, dtype=np.int64)
 for _letter in "'abcdefghijklmnopqrstuvwxyz":
     (_SYMBOL_OF[ord(_letter)],) = encode(_letter)
+
+
+# What a word model predicts, a vector a history -> how likely certain words are: logits (histories, columns).
+Judge = Callable[[Tensor], Tensor]
 
 
 class WordModel(Protocol):
@@ -40,21 +44,31 @@ class WordModel(Protocol):
     unknown_share: float
     frequent: int
 
-    def expect_first(self) -> tuple[tuple[Tensor, ...], tuple[Tensor, Tensor]]:
+    def judge(self, words: Tensor) -> Judge:
+        """What tells how likely words are after a history, for `expect`.
+
+        Args:
+            words: (columns,) by number, all frequent ones among them; `frequent` for all others together; -1
+                for a column of minus infinity.
+        """
+
+    def expect_first(self, judge: Judge) -> tuple[tuple[Tensor, ...], tuple[Tensor, Tensor]]:
         """Before the first word: the state of one history, and what is expected, as in `expect`."""
 
     def expect(
-        self, words: Tensor, state: tuple[Tensor, ...]
+        self, words: Tensor, state: tuple[Tensor, ...], judge: Judge, out: Tensor | None = None
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, Tensor]]:
         """Go on by one word.
 
         Args:
             words: (histories,) the last word of each.
             state: tensors (layers, histories, hidden), what is remembered of the words before it.
+            judge: of the words that are asked about.
+            out: (histories, columns), to be written to.
 
         Returns:
-            The new state; log-probabilities (histories, frequent + 1) of each frequent word and of all others
-            together; and vectors (histories, features), which tell more about the others.
+            The new state; log-probabilities (histories, columns) of each word; and vectors (histories,
+            features), which tell more about those that are not frequent.
         """
 
     def rare_log_probs(self, vectors: Tensor, words: Tensor) -> Tensor:

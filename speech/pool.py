@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -22,8 +23,8 @@ from speech.buckets import by_length
 
 Item = TypeVar("Item")
 
-POOL_SECONDS = 120.0  # sound that is sorted by length before it goes through the network
-BATCH_FRAMES = 12_000  # that go through the network together, padding included: 120 s of sound
+POOL_SECONDS = 240.0  # sound that is sorted by length before it goes through the network
+BATCH_FRAMES = 24_000  # that go through the network together, padding included: 240 s of sound
 POOL_ITEMS = 512  # segments and recordings in a pool, at most: many may hold no speech
 READ_AHEAD = 32  # segments that wait for the network, at most
 
@@ -74,11 +75,19 @@ def pools(items: Iterable[Heard | End]) -> Iterator[list[Heard | End]]:
         yield pool
 
 
-def batches(segments: Sequence[Heard], batch_size: int) -> Iterator[Sequence[Heard]]:
-    """Segments of like length together, as many as fit into `BATCH_FRAMES` and `batch_size`."""
-    for numbers in by_length([len(one.features) for one in segments], BATCH_FRAMES):
-        for start in range(0, len(numbers), batch_size):
-            yield [segments[number] for number in numbers[start : start + batch_size]]
+def batches(segments: Sequence[Heard], batch_size: int, workers: int = 1) -> list[Sequence[Heard]]:
+    """Segments of like length together, as many as fit into `BATCH_FRAMES` and `batch_size`.
+
+    All batches are about as much work, and each of the workers has as many.
+    """
+    lengths = [len(one.features) for one in segments]
+
+    def made(budget: int) -> list[list[int]]:
+        return by_length(lengths, budget, batch_size)
+
+    count = min(len(segments), -(-len(made(BATCH_FRAMES)) // workers) * workers)
+    least = bisect_left(range(BATCH_FRAMES), -count, key=lambda budget: -len(made(budget)))
+    return [[segments[number] for number in numbers] for numbers in made(least)]
 
 
 def read_ahead(items: Iterator[Item], most: int = READ_AHEAD) -> Iterator[Item]:

@@ -127,9 +127,14 @@ def test_a_search_is_told_what_a_step_expects(frequent: int) -> None:
     state, _ = model.start()
     words = torch.tensor([2, 5, 1, 0])
     state = model.reorder(state, torch.zeros(4).long())
-    (_, exact), (after, (log_probs, vectors)) = model.advance(words, state), model.expect(words, state)
+    _, exact = model.advance(words, state)
     count = frequent or len(exact[0])
-    assert log_probs.shape == (4, count + 1)
+    order = torch.cat([torch.randperm(count), torch.tensor([count, -1])])
+    found = torch.empty(4, count + 2)
+    after, (asked, vectors) = model.expect(words, state, model.judge(order), found)
+    assert asked is found
+    assert (found[:, -1] == -torch.inf).all()
+    log_probs = found[:, :-1][:, order[:-1].argsort()]
     assert log_probs.exp().sum(dim=1).tolist() == pytest.approx([1.0] * 4)
     # How likely the rare words are together is an estimate; all but it is exact.
     assert (log_probs[:, :count] - exact[:, :count]).abs().max() < (0.1 if frequent else 1e-5)

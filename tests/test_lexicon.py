@@ -17,7 +17,7 @@ from common.errors import InputError
 from speech import word_search
 from speech.decoding import Decoder, TextHypothesis, collapse
 from speech.histories import NOTHING, Histories, WordScores
-from speech.lexicon import Lexicon
+from speech.lexicon import Judge, Lexicon
 from speech.options import DecodingOptions
 from speech.text import BLANK, SYMBOLS, decode, encode
 
@@ -43,20 +43,24 @@ class BigramModel:
         self.table = (torch.randn(size, size, generator=generator) * 1.5).log_softmax(-1)
         self.questions = 0
 
-    def expect_first(self) -> tuple[tuple[Tensor, ...], tuple[Tensor, Tensor]]:
-        return (torch.zeros(1, 1, 1),), self.expected(torch.tensor([self.end]))
+    def judge(self, words: Tensor) -> Judge:
+        assert sorted(words[words >= 0].tolist()) == list(range(self.frequent + 1))
+        rest = self.table[:, self.frequent :].logsumexp(dim=1, keepdim=True)
+        nothing = torch.full_like(rest, -torch.inf)
+        table = torch.cat([self.table[:, : self.frequent], rest, nothing], dim=1)[:, words]
+        return lambda last: table[last]
+
+    def expect_first(self, judge: Judge) -> tuple[tuple[Tensor, ...], tuple[Tensor, Tensor]]:
+        first = torch.tensor([self.end])
+        return (torch.zeros(1, 1, 1),), (judge(first), self.table[first])
 
     def expect(
-        self, words: Tensor, state: tuple[Tensor, ...]
+        self, words: Tensor, state: tuple[Tensor, ...], judge: Judge, out: Tensor | None = None
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, Tensor]]:
         self.questions += 1
         assert state[0].shape == (1, len(words), 1)
-        return (words.view(1, -1, 1).float(),), self.expected(words)
-
-    def expected(self, words: Tensor) -> tuple[Tensor, Tensor]:
-        rows = self.table[words]
-        rest = rows[:, self.frequent :].logsumexp(dim=1, keepdim=True)
-        return torch.cat([rows[:, : self.frequent], rest], dim=1), rows
+        log_probs = judge(words) if out is None else out.copy_(judge(words))
+        return (words.view(1, -1, 1).float(),), (log_probs, self.table[words])
 
     def rare_log_probs(self, vectors: Tensor, words: Tensor) -> Tensor:
         assert (words >= self.frequent).all()
@@ -292,17 +296,22 @@ class OneThingToSay:
     def __init__(self, vocabulary: tuple[str, ...], expected: str) -> None:
         self.vocabulary, self.end, self.unknown, self.unknown_share = vocabulary, 0, 1, -1.0
         self.frequent = len(vocabulary)
-        self.row = torch.full((1, len(vocabulary) + 1), 1e-4)
+        self.row = torch.full((1, len(vocabulary) + 2), 1e-4)
         self.row[0, vocabulary.index(expected)] = 1.0
+        self.row[0, -1] = 0.0
 
-    def expect_first(self) -> tuple[tuple[Tensor, ...], tuple[Tensor, Tensor]]:
-        return self.expect(torch.zeros(1), ())
+    def judge(self, words: Tensor) -> Judge:
+        row = self.row.log()[:, words]
+        return lambda last: row.expand(len(last), -1)
+
+    def expect_first(self, judge: Judge) -> tuple[tuple[Tensor, ...], tuple[Tensor, Tensor]]:
+        return self.expect(torch.zeros(1), (), judge)
 
     def expect(
-        self, words: Tensor, state: tuple[Tensor, ...]
+        self, words: Tensor, state: tuple[Tensor, ...], judge: Judge, out: Tensor | None = None
     ) -> tuple[tuple[Tensor, ...], tuple[Tensor, Tensor]]:
-        row = self.row.log().expand(len(words), -1)
-        return (torch.zeros(1, len(words), 1),), (row, row[:, :0])
+        row = judge(words)
+        return (torch.zeros(1, len(words), 1),), (row if out is None else out.copy_(row), row[:, :0])
 
     def rare_log_probs(self, vectors: Tensor, words: Tensor) -> Tensor:
         raise AssertionError("all are frequent")
@@ -376,9 +385,8 @@ def test_what_a_word_may_become_counts_rare_words_by_their_rank(frequent: int) -
     model = BigramModel(("</s>", "<unknown>", *names), frequent)
     lexicon = Lexicon(dict.fromkeys(names, 0.0))  # in the vocabulary's order, as the names are
     histories = Histories(WordScores(lexicon, model))
-    log_probs, _ = model.expected(torch.tensor([0]))
     share = 1.0 / np.arange(1, 43)
-    rare = float(log_probs[0, -1]) + np.log(share / share[frequent:].sum())
+    rare = float(model.table[0, frequent:].logsumexp(dim=0)) + np.log(share / share[frequent:].sum())
     row = np.where(np.arange(42) < frequent, model.table[0].numpy(), rare)[2:]
     first, last = (ends.ravel() for ends in np.meshgrid(np.arange(40), np.arange(1, 41)))
     first, last = first[first < last], last[first < last]

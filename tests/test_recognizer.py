@@ -17,11 +17,12 @@ import torch
 from torch import Tensor
 
 from common.errors import InputError
+from common.quantized import multiplies_bfloat16_faster
 from speech import DecodingOptions, Recognizer, Transcript
 from speech.alignment import Word
 from speech.audio import SAMPLE_RATE, load_audio
 from speech.network import SpeechConfig, SpeechNetwork
-from speech.pool import Heard, batches
+from speech.pool import BATCH_FRAMES, Heard, batches
 from speech.pronunciations import PHONES
 from speech.text import SYMBOLS
 
@@ -155,6 +156,24 @@ def test_a_batch_gives_what_one_by_one_gives(recognizer: Recognizer, sentences: 
     assert len(together[2].words) > len(together[0].words) > 0
 
 
+@pytest.mark.skipif(
+    not multiplies_bfloat16_faster(torch.device("cpu")), reason="the processor has no units for bfloat16"
+)
+def test_in_bfloat16_a_recording_sounds_the_same_alone_and_almost_as_in_float32(
+    recognizer: Recognizer, sentences: list[Tensor]
+) -> None:
+    features = [recognizer.log_mel(sentence) for sentence in sentences]
+    together, steps = recognizer.emissions(features)
+    for number, length in enumerate(steps.tolist()):
+        alone, (steps_alone,) = recognizer.emissions(features[number : number + 1])
+        assert steps_alone == length
+        assert torch.equal(alone[0], together[number, :length])
+    exact, _ = Recognizer.load(exact=True).emissions(features)
+    assert not torch.equal(exact, together)
+    for one, other, length in zip(exact, together, steps.tolist(), strict=True):
+        assert (one[:length].exp() - other[:length].exp()).abs().mean() < 1e-3
+
+
 def test_a_helper_process_hears_what_this_one_hears(recognizer: Recognizer, sentences: list[Tensor]) -> None:
     sources = [*sentences, torch.zeros(0), *sentences] * 3
     alone = in_order(recognizer.transcribe_all(sources, batch_size=2))
@@ -250,11 +269,26 @@ def test_batches_hold_like_lengths_and_no_more_than_asked() -> None:
     assert sorted(itertools.chain(*made)) == sorted(seconds)
     assert all(len(batch) <= 3 for batch in made)
     assert made[0] == [0.4, 0.5, 0.5]
-    assert all(max(batch) * len(batch) <= 120.0 for batch in batches_of(segments, 100))
+    assert [len(batch) for batch in made] == [3, 3, 3, 3]
+    assert batches([], 3) == []
+    (longest,) = batches([Heard(0, 0, 0.0, torch.zeros(100_000, 1), 1000.0)], 3)
+    assert len(longest) == 1
 
 
-def batches_of(segments: list[Heard], size: int) -> list[list[float]]:
-    return [[one.sound_seconds for one in batch] for batch in batches(segments, size)]
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_batches_are_even_and_there_is_one_for_each_worker(workers: int) -> None:
+    seconds = [round(1.0 + 0.2 * number, 1) for number in range(40)]
+    segments = [
+        Heard(0, number, 0.0, torch.zeros(round(100 * length), 1), length)
+        for number, length in enumerate(seconds)
+    ]
+    made = [[one.sound_seconds for one in batch] for batch in batches(segments, 32, workers)]
+    assert [second for batch in made for second in batch] == seconds
+    assert len(made) == {1: 2, 2: 2, 3: 3}[workers]
+    work = [max(batch) * len(batch) for batch in made]
+    assert max(work) <= 1.3 * min(work)
+    assert max(work) <= BATCH_FRAMES / 100
+    assert len(batches(segments[:2], 32, workers)) == min(2, workers)
 
 
 # --- what holds no speech --------------------------------------------------------------------------

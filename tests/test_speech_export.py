@@ -29,7 +29,7 @@ SAMPLES = Path(__file__).parents[1] / "speech" / "samples"
 
 @pytest.fixture(scope="module")
 def english() -> Recognizer:
-    return Recognizer.load()
+    return Recognizer.load(exact=True)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def tiny(features: FeatureConfig | None = None) -> Recognizer:
     shape = SpeechConfig(SYMBOLS, PHONES, channels=8, hidden_size=6, lower_layers=2, upper_layers=1)
     network = SpeechNetwork(replace(shape, features=features or FeatureConfig()))
     torch.nn.init.normal_(network.heard.weight)  # zeros would hide the lower half's answer
-    return Recognizer(network, "tiny")
+    return Recognizer(network, "tiny", exact=True)
 
 
 def open_graph(path: Path) -> onnxruntime.InferenceSession:
