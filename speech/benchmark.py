@@ -101,7 +101,7 @@ def compare(
         costs.append(cost("pocketsphinx", sphinx))
     costs.append(cost("wav2vec2-base, its forward pass alone", _wav2vec2(ordered)))
     operations = operations_per_second(recognizer.network) * audio_seconds
-    bound = operations / multiplication_speed(repeats)
+    bound = operations / multiplication_speed(recognizer.dtype, repeats)
     return [*costs, Cost("the bound: the network's products alone", bound, audio_seconds)]
 
 
@@ -111,9 +111,9 @@ def operations_per_second(network: SpeechNetwork) -> float:
     return 2.0 * products / network.config.step_seconds
 
 
-def multiplication_speed(repeats: int = 3, size: int = 1024) -> float:
-    """Operations a second that this machine reaches when it multiplies two float32 matrices."""
-    left, right = torch.randn(size, size), torch.randn(size, size)
+def multiplication_speed(dtype: torch.dtype = torch.float32, repeats: int = 3, size: int = 1024) -> float:
+    """Operations a second that this machine reaches when it multiplies two matrices."""
+    left, right = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
 
     def multiply() -> None:
         for _ in range(10):

@@ -58,6 +58,9 @@ class Recognizer:
             letters may be written. It is read when it is first needed.
         directory: where the network was read from, and helpers read it again; None if it was not.
         exact: whether the network reckons in float32 also where the processor is much faster in bfloat16.
+
+    Attributes:
+        dtype: what the network reckons in.
     """
 
     def __init__(
@@ -73,7 +76,8 @@ class Recognizer:
         self.name = name
         self.device = torch.device(device)
         self._exact = exact
-        self._in_bfloat16 = not exact and multiplies_bfloat16_faster(self.device)
+        fast = not exact and multiplies_bfloat16_faster(self.device)
+        self.dtype = torch.bfloat16 if fast else torch.float32
         self.log_mel = LogMel(network.config.features)
         self._directory = directory
         self._language_directory = language_model
@@ -299,11 +303,12 @@ class Recognizer:
             Log-probabilities (batch, steps, symbols) and the steps of each recording (batch,).
         """
         count = len(features)
-        if self._in_bfloat16 and count == 1:
+        fast = self.dtype != torch.float32
+        if fast and count == 1:
             features = [*features, *features]  # PyTorch rounds one alone in another order than several
         lengths = torch.tensor([len(one) for one in features])
         padded = torch.nn.utils.rnn.pad_sequence(list(features), batch_first=True)
-        with torch.autocast("cpu", torch.bfloat16, enabled=self._in_bfloat16):
+        with torch.autocast("cpu", self.dtype, enabled=fast):
             log_probs, steps = self.network(padded.to(self.device), lengths.to(self.device))
         return log_probs[:count].cpu(), steps[:count].cpu()
 
