@@ -229,11 +229,13 @@ class _Search:
         possible = (symbols != SPACE) | self._is_word(texts)[parents]
         possible &= (symbols != _APOSTROPHE) | (texts.letters[parents] > 0)
         self._go_on_to_known(following, brought, possible)
-        possible &= self._worth_trying(following, brought)
+        limits = self._limits()
+        # A letter more brings no more than was expected already, but for the bonus of a word that begins.
+        hopes = texts.bonus + np.where(texts.letters == 0, self.options.word_bonus, 0.0)
+        possible &= np.log(brought) >= (limits - hopes)[parents]
         parents, symbols, brought = parents[possible], symbols[possible], brought[possible]
         spaces = symbols == SPACE
-        letters = self._spelled(parents[~spaces], symbols[~spaces])
-        letters.last[:] = brought[~spaces]
+        letters = self._spelled(parents[~spaces], symbols[~spaces], brought[~spaces], limits)
         words = self._completed(parents[spaces])
         words.blank[:] = brought[spaces]
         self.texts = self._best_of([texts, letters, words], unheard)
@@ -258,49 +260,54 @@ class _Search:
         texts.last[children[~spaces]] += gain[~spaces]
         possible[pairs] = False
 
-    def _worth_trying(self, following: _Following, brought: Values) -> NDArray[np.bool_]:
-        """Which texts and symbols may become texts of the beam: the others need not be made.
+    def _limits(self) -> Values:
+        """What a longer text has to score to come into the beam, for each text that it may begin with.
 
-        A letter more brings no more than was expected already, but for the bonus of a word that begins; the
-        texts that are there set the mark. Hotwords lend while they are spelled: with them all are tried.
+        The texts that are there set the mark: the others need not be made. Hotwords lend while they are
+        spelled: with them all are tried.
         """
         texts, options = self.texts, self.options
         if self.hot is not None:
-            return np.ones(len(brought), bool)
+            return np.full(len(texts), -np.inf)
         scores = _scores(texts)
         starts, counts = _runs(texts.utterance)
         limit = np.maximum.reduceat(scores, starts) - options.beam_margin
         full = counts >= options.beam
         limit[full] = np.maximum(limit, np.minimum.reduceat(scores, starts))[full]
-        needed = np.repeat(limit, counts) - texts.bonus
-        needed[texts.letters == 0] -= options.word_bonus
-        worth: NDArray[np.bool_] = np.log(brought) >= needed[following.parents]
-        return worth
+        return np.repeat(limit, counts)
 
-    def _spelled(self, parents: Numbers, symbols: Numbers) -> _Texts:
-        """Texts and one letter more.
+    def _spelled(self, parents: Numbers, symbols: Numbers, brought: Values, limits: Values) -> _Texts:
+        """Texts and one letter more, of which some may come into the beam.
 
         The beam compares unfinished words by the likeliest one that each may become, after the words before
         it (Ortmanns et al. 1996, "Language-model look-ahead for large vocabulary speech recognition"). Half
         as wide a beam then finds as much as with what is likely anywhere.
+
+        Args:
+            parents, symbols: of each, the text and the letter.
+            brought: probability of the paths so far that end in the letter.
+            limits: of each text, what a longer one has to score.
         """
-        lexicon, options = self.lexicon, self.options
-        longer = self._longer(parents, symbols)
-        longer.letters += 1
-        longer.node[:] = lexicon.children[longer.node, symbols]
-        self._know(longer.history)
-        expected = np.full(len(longer), -np.inf)
+        texts, lexicon, options = self.texts, self.lexicon, self.options
+        histories, letters = texts.history[parents], texts.letters[parents] + 1
+        nodes = lexicon.children[texts.node[parents], symbols]
+        self._know(histories)
+        expected = np.full(len(parents), -np.inf)
         if options.open_vocabulary:
-            unknown = self.histories.log_probs(longer.history, UNKNOWN)
-            expected = options.lm_weight * unknown + self._unknown(longer.letters)
-        (known,) = np.nonzero(lexicon.last[longer.node])
+            unknown = self.histories.log_probs(histories, UNKNOWN)
+            expected = options.lm_weight * unknown + self._unknown(letters)
+        (known,) = np.nonzero(lexicon.last[nodes])
         if len(known):
-            nodes = longer.node[known]
-            best = self.histories.best(longer.history[known], lexicon.first[nodes], lexicon.last[nodes])
+            first, last = lexicon.first[nodes[known]], lexicon.last[nodes[known]]
+            best = self.histories.best(histories[known], first, last)
             expected[known] = np.maximum(expected[known], options.lm_weight * best + options.word_bonus)
-        longer.bonus[:] = longer.settled + expected
+        bonus = texts.settled[parents] + expected
         if self.hot is not None:
-            longer.bonus += self.hot.credit[longer.hot]
+            bonus += self.hot.credit[self.hot.after[texts.hot[parents], symbols]]
+        (chosen,) = np.nonzero(np.log(brought) + bonus >= limits[parents])
+        longer = self._longer(parents[chosen], symbols[chosen])
+        longer.letters[:], longer.node[:] = letters[chosen], nodes[chosen]
+        longer.last[:], longer.bonus[:] = brought[chosen], bonus[chosen]
         return longer
 
     def _completed(self, parents: Numbers) -> _Texts:

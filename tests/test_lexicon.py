@@ -284,9 +284,7 @@ def test_what_is_never_made_would_not_have_stayed(
     decoder = Decoder(DecodingOptions(beam=beam, word_bonus=bonus, least=1e-4), flat(), BigramModel())
     sounds = [log_probs_of(seed, 30, 0.5 + 0.3 * seed) for seed in range(8)]
     found = decoder.all(sounds)
-    monkeypatch.setattr(
-        word_search._Search, "_worth_trying", lambda _, __, brought: np.ones(len(brought), bool)
-    )
+    monkeypatch.setattr(word_search._Search, "_limits", lambda self: np.full(len(self.texts), -np.inf))
     assert decoder.all(sounds) == found
 
 
