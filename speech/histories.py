@@ -116,6 +116,7 @@ class WordScores:
         self._complete(rows)
         return state, vectors
 
+    @torch.inference_mode()
     def _complete(self, rows: Tensor) -> None:
         """Judge the words that only the lexicon knows."""
         if self._only_lexicon is not None:
