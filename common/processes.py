@@ -122,7 +122,7 @@ class Helpers(Generic[Item, Result]):
     @property
     def ready(self) -> int:
         """How many can be counted on now."""
-        return sum(future.done() for future in self._ready)
+        return sum(future.done() for future in self._ready) if self.count else 0
 
     def close(self) -> None:
         """Let them end; none is started any more."""
@@ -132,7 +132,7 @@ class Helpers(Generic[Item, Result]):
 
     def _has_room(self, waiting: int) -> bool:
         """Whether a helper could take one item more: each has one, and one waits for whoever is first."""
-        return self.count > 0 and self.ready > 0 and waiting <= self.ready
+        return 0 < self.ready >= waiting
 
     def _start(self) -> None:
         """Start them if they are not, and if there are any."""

@@ -75,7 +75,6 @@ class Recognizer:
         self.network = network.to(device).eval()
         self.name = name
         self.device = torch.device(device)
-        self._exact = exact
         fast = not exact and multiplies_bfloat16_faster(self.device)
         self.dtype = torch.bfloat16 if fast else torch.float32
         self.log_mel = LogMel(network.config.features)
@@ -192,8 +191,8 @@ class Recognizer:
         """
         if self._directory is None or self.device.type != "cpu":
             return Helpers.none()
-        options = options or DecodingOptions()
-        prepare = partial(_helper, self._directory, self._language_directory, options, self._exact)
+        options, exact = options or DecodingOptions(), self.dtype == torch.float32
+        prepare = partial(_helper, self._directory, self._language_directory, options, exact)
         return Helpers(prepare, count)
 
     def align(self, source: Source, text: str, batch_size: int = 32) -> Transcript:

@@ -270,9 +270,15 @@ def test_batches_hold_like_lengths_and_no_more_than_asked() -> None:
     assert all(len(batch) <= 3 for batch in made)
     assert made[0] == [0.4, 0.5, 0.5]
     assert [len(batch) for batch in made] == [3, 3, 3, 3]
+    limit = BATCH_FRAMES / 100
+    assert all(max(batch) * len(batch) <= limit for batch in batches_of(segments * 3, 100))
     assert batches([], 3) == []
     (longest,) = batches([Heard(0, 0, 0.0, torch.zeros(100_000, 1), 1000.0)], 3)
     assert len(longest) == 1
+
+
+def batches_of(segments: list[Heard], size: int) -> list[list[float]]:
+    return [[one.sound_seconds for one in batch] for batch in batches(segments, size)]
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
