@@ -3,6 +3,7 @@
 Greedy takes the most probable symbol of every step and merges repeats: the best path, not the best text
 (Graves et al. 2006, doi:10.1145/1143844.1143891). The prefix beam search adds up all paths of a text
 (Graves and Jaitly 2014; Hannun et al. 2014, arXiv:1408.2873); `word_search.py` does so among known words.
+Of what a search found, `least_wrong` chooses.
 """
 
 from __future__ import annotations
@@ -10,6 +11,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
+from rapidfuzz.distance import Levenshtein
+from rapidfuzz.process import cdist
 from torch import Tensor
 
 from common.errors import InputError
@@ -140,6 +144,25 @@ def prefix_beam_search(log_probs: Tensor, beam: int, least: float = 1e-4) -> lis
         ranked = sorted(following.items(), key=lambda one: -_add(*one[1]))
         texts = dict(ranked[:beam])
     return [TextHypothesis(text, _add(*ends), _add(*ends)) for text, ends in texts.items()]
+
+
+def least_wrong(texts: Sequence[TextHypothesis]) -> TextHypothesis:
+    """The text that is expected to have the fewest wrong words: minimum Bayes risk.
+
+    That need not be the most probable one: where several texts that differ elsewhere agree on a word, it is
+    probably right (Stolcke, König and Weintraub 1997, "Explicit word error minimization in N-best list
+    rescoring").
+
+    Args:
+        texts: of one utterance, the most probable one first, at least one.
+    """
+    best = texts[0]
+    if best.score == _NEVER:
+        return best
+    words = [text.text.split() for text in texts]
+    probabilities = np.exp([text.score - best.score for text in texts])
+    expected = cdist(words, words, scorer=Levenshtein.distance) @ probabilities
+    return texts[int(expected.argmin())]
 
 
 def _phrases(log_probs: Tensor, phrases: tuple[str, ...], most: int) -> list[TextHypothesis]:

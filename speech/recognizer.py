@@ -24,7 +24,7 @@ from common.processes import Helpers
 from common.quantized import multiplies_bfloat16_faster
 from speech.alignment import Piece, Word, align_pieces, forced_path, steps_needed, words_of_path
 from speech.audio import SAMPLE_RATE, is_silence, load_audio, not_recorded, read_audio, require_sound
-from speech.decoding import Decoder
+from speech.decoding import Decoder, least_wrong
 from speech.features import FeatureConfig, LogMel
 from speech.language_model import SPECIAL, LanguageModel, load_language_model
 from speech.lexicon import Lexicon
@@ -430,8 +430,8 @@ class Recognizer:
         else:
             texts = decoder.all([piece.log_probs for piece in pieces])
             paths = [
-                forced_path(piece.log_probs, best[0].symbols)
-                for piece, best in zip(pieces, texts, strict=True)
+                forced_path(piece.log_probs, least_wrong(found).symbols)
+                for piece, found in zip(pieces, texts, strict=True)
             ]
         step_seconds = self.network.config.step_seconds
         return [words_of_path(path, piece, step_seconds) for path, piece in zip(paths, pieces, strict=True)]

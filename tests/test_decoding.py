@@ -7,16 +7,18 @@ import math
 from collections import defaultdict
 from pathlib import Path
 
+import jiwer
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import InputError
-from speech.decoding import Decoder, collapse, greedy, prefix_beam_search
+from speech.decoding import Decoder, collapse, greedy, least_wrong, prefix_beam_search
 from speech.grammar import phrase_log_probs, read_grammar
 from speech.options import DecodingOptions
-from speech.text import BLANK, SYMBOLS, decode, encode
+from speech.text import BLANK, SYMBOLS, decode, encode, normalize
+from speech.word_search import TextHypothesis
 
 
 def every_text(log_probs: torch.Tensor) -> dict[tuple[int, ...], float]:
@@ -139,6 +141,41 @@ def test_without_words_the_decoder_finds_what_the_simpler_searches_find() -> Non
         Decoder(DecodingOptions(beam=1))(log_probs)[0].text == greedy(log_probs[None], torch.tensor([12]))[0]
     )
     assert Decoder(DecodingOptions(beam=4))(log_probs) == prefix_beam_search(log_probs, 4)
+
+
+def hypotheses(texts: dict[str, float]) -> list[TextHypothesis]:
+    """Texts with their probabilities, the most probable one first."""
+    ranked = sorted(texts.items(), key=lambda one: -one[1])
+    return [
+        TextHypothesis(tuple(encode(text)), math.log(share), math.log(share)) if share else NEVER
+        for text, share in ranked
+    ]
+
+
+NEVER = TextHypothesis((), -math.inf, -math.inf)
+
+
+def test_what_several_texts_agree_on_is_chosen_before_the_most_probable_one() -> None:
+    texts = hypotheses({"tee k": 0.4, "a tee k": 0.35, "a tee g": 0.25})
+    assert least_wrong(texts).text == "a tee k"
+
+
+def test_one_word_or_another_is_a_matter_of_probability_alone() -> None:
+    assert least_wrong(hypotheses({"one": 0.4, "two": 0.35, "three": 0.25})).text == "one"
+    assert least_wrong(hypotheses({"one": 0.0})) is NEVER
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.dictionaries(st.text("ab ", min_size=1).map(normalize), st.floats(0.01, 1.0), min_size=1))
+def test_nothing_that_was_found_is_expected_to_be_less_wrong(shares: dict[str, float]) -> None:
+    def expected(text: str) -> float:
+        # jiwer takes no empty reference; a word that stands in both is no error.
+        words = {other: jiwer.process_words(f"x {other}", f"x {text}") for other in shares}
+        errors = {one: out.substitutions + out.deletions + out.insertions for one, out in words.items()}
+        return sum(shares[one] * count for one, count in errors.items())
+
+    chosen = least_wrong(hypotheses(shares)).text
+    assert expected(chosen) == pytest.approx(min(map(expected, shares)))
 
 
 def test_a_decoding_is_named_by_what_is_unusual() -> None:
