@@ -73,7 +73,7 @@ def make_speech_parser() -> argparse.ArgumentParser:
     )
     one.add_argument("--format", choices=tuple(WRITERS), default="json", help="of the result (%(default)s)")
     one.add_argument("--output", type=Path, metavar="FILE", help="where the result goes; else it is printed")
-    add_shared_options(one, model="english", batch_size=32)
+    _add_model_options(one)
     one.set_defaults(language_model=None)  # what is said is known
 
     one = add_subcommand(
@@ -142,10 +142,21 @@ def make_speech_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_model_options(parser: argparse.ArgumentParser, beam: int | None = None) -> None:
+    """What every subcommand with a recogniser can be told about it."""
+    add_shared_options(parser, model="english", batch_size=32, beam=beam)
+    parser.add_argument(
+        "--exact",
+        action="store_true",
+        help="run the network in float32 also where the processor is much faster in bfloat16: the same "
+        "everywhere, and no better",
+    )
+
+
 def _add_decoding_options(parser: argparse.ArgumentParser) -> None:
     """What decides a transcript: the same for every subcommand that asks the recogniser."""
     defaults, explained = DecodingOptions(), field_docs(DecodingOptions)
-    add_shared_options(parser, model="english", batch_size=32, beam=defaults.beam)
+    _add_model_options(parser, beam=defaults.beam)
     group = parser.add_argument_group("words")
     group.add_argument(
         "--hotword",

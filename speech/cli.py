@@ -341,8 +341,13 @@ def _recognizer(arguments: argparse.Namespace) -> Recognizer:
     check_builds("torchaudio")
     from speech.recognizer import Recognizer
 
-    device, language_model = resolve_device(arguments.device), arguments.language_model
-    return Recognizer.load(arguments.model, device, arguments.threads, language_model)
+    return Recognizer.load(
+        arguments.model,
+        resolve_device(arguments.device),
+        arguments.threads,
+        arguments.language_model,
+        arguments.exact,
+    )
 
 
 def _helpers(arguments: argparse.Namespace) -> int:

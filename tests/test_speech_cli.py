@@ -141,9 +141,30 @@ def test_evaluate_takes_every_decoding_option_of_transcribe() -> None:
     subcommands = make_speech_parser()._subparsers._group_actions[0].choices  # type: ignore[union-attr]
     shared = {"--model", "--device", "--threads", "--batch-size", "--beam", "--grammar", "--hotword"}
     shared |= {"--hotword-boost", "--language-model", "--lm-weight", "--word-bonus", "--words"}
-    shared |= {"--open-vocabulary"}
+    shared |= {"--open-vocabulary", "--exact"}
     for name in ("transcribe", "evaluate"):
         assert shared <= set(subcommands[name]._option_string_actions)  # type: ignore[index]
+
+
+@pytest.mark.parametrize("command", [["transcribe"], ["align", "--format", "txt"]])
+@pytest.mark.parametrize("exact", [False, True])
+def test_the_network_reckons_in_float32_where_that_is_asked_for(
+    recordings: Path, model: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], exact: bool
+) -> None:
+    monkeypatch.setattr("speech.recognizer.multiplies_bfloat16_faster", lambda _: True)
+    reckoned = []
+    network = SpeechNetwork.forward
+
+    def forward(self: SpeechNetwork, features: torch.Tensor, lengths: torch.Tensor) -> object:
+        reckoned.append(torch.is_autocast_enabled("cpu"))
+        return network(self, features, lengths)
+
+    monkeypatch.setattr(SpeechNetwork, "forward", forward)
+    subcommand, *options = command
+    said = ["a"] if subcommand == "align" else []
+    arguments = [subcommand, str(recordings / "a.wav"), *said, "--model", str(model), *options]
+    assert main([*arguments, "--exact"] if exact else arguments) == 0
+    assert reckoned == [not exact]
 
 
 @pytest.mark.parametrize("arguments", [[], ["transcribe"], ["listen"], ["evaluate"], ["train"], ["demo"]])
