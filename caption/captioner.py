@@ -24,7 +24,7 @@ from caption.network import CaptionConfig, CaptionNetwork, Decoder, DecoderState
 from caption.options import DescribeOptions
 from caption.text import END, START, UNKNOWN, Vocabulary, tokenize
 from common.errors import InputError
-from common.model_files import find_model, read_model
+from common.model_files import find_model, read_model, without_initial_weights
 from common.quantized import can_multiply_in_8_bits
 from common.search import BeamOptions, Hypothesis, beam_search, sample
 
@@ -287,7 +287,8 @@ def network_from_model(
         shape = {**stored, "words": tuple(stored["words"]), "encoder": EncoderConfig(**encoder)}
         if dropout is not None:
             shape["dropout"] = dropout
-        network = CaptionNetwork(CaptionConfig(**shape))
+        with without_initial_weights():
+            network = CaptionNetwork(CaptionConfig(**shape))
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(directory, f"is not a captioning model: {error}") from error
     try:

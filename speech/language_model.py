@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from common.errors import InputError
-from common.model_files import CONFIG, WEIGHTS, read_model, write_model
+from common.model_files import CONFIG, WEIGHTS, read_model, without_initial_weights, write_model
 from common.quantized import Packed, can_multiply_in_8_bits
 from common.recurrent import LockedDropout, RecurrentConfig, RecurrentStack, State
 from common.search import sample
@@ -372,7 +372,9 @@ def load_language_model(directory: Path) -> LanguageModel:
         InputError: if it is missing, damaged or another kind of model.
     """
     stored, tensors = read_model(directory)
-    network = LanguageNetwork(_config(stored, directory / CONFIG))
+    config = _config(stored, directory / CONFIG)
+    with without_initial_weights():
+        network = LanguageNetwork(config)
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:

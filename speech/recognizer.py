@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from common.errors import InputError
-from common.model_files import find_model, read_model
+from common.model_files import find_model, read_model, without_initial_weights
 from common.processes import Helpers
 from common.quantized import multiplies_bfloat16_faster
 from speech.alignment import Piece, Word, align_pieces, forced_path, steps_needed, words_of_path
@@ -491,7 +491,8 @@ def network_from_model(
         features = FeatureConfig(**stored["features"])
         symbols, phones = tuple(stored["symbols"]), tuple(stored["phones"])
         shape = {**stored, "symbols": symbols, "phones": phones, "features": features}
-        network = SpeechNetwork(SpeechConfig(**shape))
+        with without_initial_weights():
+            network = SpeechNetwork(SpeechConfig(**shape))
     except (KeyError, TypeError) as error:
         raise InputError(directory, f"is not a speech model: {error}") from error
     try:

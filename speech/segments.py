@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from common.errors import InputError
+from common.model_files import without_initial_weights
 from common.recurrent import RecurrentConfig, RecurrentStack, State
 from speech.audio import LARGEST_SAMPLE, SAMPLE_RATE
 
@@ -124,7 +125,8 @@ class SpeechDetector(nn.Module):
         if not file.is_file():
             raise InputError("silero-vad", "is not installed; install it: pip install 'silero-vad==6.2.*'")
         weights = load_file(file)
-        detector = cls()
+        with without_initial_weights():
+            detector = cls()
         detector.load_state_dict(
             {name.replace("lstm_cell.", "recurrent.layers.0.0."): weights[name] for name in weights}
         )
