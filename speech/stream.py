@@ -55,8 +55,8 @@ class Stream:
     pause: the cuts are those of a file, and so is the text.
 
     Latency, of `speech evaluate dev-an4.tsv --live` on one core: half of the words stand where they stay
-    0.34 s after they were said, nine in ten after 1.5 s (0.8 s with a beam of 1; others are corrected by
-    the language model). The last word of a segment is final 0.78 s after it: the pause, and the reading. A
+    0.36 s after they were said, nine in ten after 1.5 s (0.8 s with a beam of 1; others are corrected by
+    the language model). The last word of a segment is final 0.86 s after it: the pause, and the reading. A
     reading takes 5 to 10 ms for each second of the segment.
 
     Args:
