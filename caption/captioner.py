@@ -24,8 +24,9 @@ from caption.network import CaptionConfig, CaptionNetwork, Decoder, DecoderState
 from caption.options import DescribeOptions
 from caption.text import END, START, UNKNOWN, Vocabulary, tokenize
 from common.errors import InputError
-from common.model_files import find_model, read_model, without_initial_weights
+from common.model_files import find_model, read_model
 from common.quantized import can_multiply_in_8_bits
+from common.recurrent import without_initial_weights
 from common.search import BeamOptions, Hypothesis, beam_search, sample
 
 BUNDLED = Path(__file__).parent / "models"

@@ -10,15 +10,14 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from torch import Tensor, nn
+from torch import Tensor
 
 from common.errors import InputError
 
@@ -80,23 +79,6 @@ def read_model(directory: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     except SafetensorError as error:
         raise InputError(path, f"is not a safetensors file: {error}") from error
     return stored["config"], _restored(tensors)
-
-
-@contextmanager
-def without_initial_weights() -> Iterator[None]:
-    """Networks that are made here have weights of no meaning: those of a model are to take their place.
-
-    To draw initial ones, the orthogonal above all, takes as long as to read a model. It holds for the whole
-    process: no other network may be made in another thread meanwhile.
-    """
-    usual = {name: value for name, value in vars(nn.init).items() if name[0] != "_" and name.endswith("_")}
-    try:
-        for name in usual:
-            setattr(nn.init, name, lambda tensor, *_, **__: tensor)
-        yield
-    finally:
-        for name, value in usual.items():
-            setattr(nn.init, name, value)
 
 
 def write_model(

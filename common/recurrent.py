@@ -6,6 +6,9 @@ Goes out: the hidden vectors (batch, steps, hidden) and the state after each seq
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
@@ -23,8 +26,24 @@ State = tuple[Tensor, ...]
 
 GATES: dict[str, int] = {"rnn_tanh": 1, "rnn_relu": 1, "gru": 3, "lstm": 4}
 
+# Whether layers that are made draw initial weights; each thread has its own.
+_drawing = ContextVar("drawing", default=True)
+
 # Added to a gate's pre-activation on padding; sigmoid(+-100) is exactly 1 and, beside 1, exactly 0.
 _SHUT = 100.0
+
+
+@contextmanager
+def without_initial_weights() -> Iterator[None]:
+    """Recurrent layers that this thread makes here have weights of no meaning: a model's take their place.
+
+    To draw initial ones, the orthogonal above all, takes longer than to read a model.
+    """
+    token = _drawing.set(False)
+    try:
+        yield
+    finally:
+        _drawing.reset(token)
 
 
 @dataclass(frozen=True)
@@ -232,13 +251,19 @@ class _Direction(nn.Module):
         self.weight_hh = nn.Parameter(torch.empty(rows, hidden_size))
         self.bias_ih = nn.Parameter(torch.zeros(rows))
         self.bias_hh = nn.Parameter(torch.zeros(rows))
-        for gate in range(GATES[cell]):
+        if _drawing.get():
+            self._draw()
+
+    def _draw(self) -> None:
+        """Draw initial weights."""
+        hidden_size = self.weight_hh.shape[1]
+        for gate in range(GATES[self.cell]):
             block = slice(gate * hidden_size, (gate + 1) * hidden_size)
             # Xavier keeps the scale upwards (Glorot and Bengio 2010); orthogonal recurrence keeps it
             # through time (Saxe et al. 2014, arXiv:1312.6120).
             nn.init.xavier_uniform_(self.weight_ih[block])
             nn.init.orthogonal_(self.weight_hh[block])
-        if cell == "lstm":
+        if self.cell == "lstm":
             # An open forget gate lets the gradient through from the start (Jozefowicz et al. 2015).
             nn.init.ones_(self.bias_ih[hidden_size : 2 * hidden_size])
 

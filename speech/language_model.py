@@ -17,9 +17,15 @@ import torch
 from torch import Tensor, nn
 
 from common.errors import InputError
-from common.model_files import CONFIG, WEIGHTS, read_model, without_initial_weights, write_model
+from common.model_files import CONFIG, WEIGHTS, read_model, write_model
 from common.quantized import Packed, can_multiply_in_8_bits
-from common.recurrent import LockedDropout, RecurrentConfig, RecurrentStack, State
+from common.recurrent import (
+    LockedDropout,
+    RecurrentConfig,
+    RecurrentStack,
+    State,
+    without_initial_weights,
+)
 from common.search import sample
 from common.topologies import Aligned
 from speech.buckets import by_length

@@ -19,9 +19,10 @@ import torch
 from torch import Tensor
 
 from common.errors import InputError
-from common.model_files import find_model, read_model, without_initial_weights
+from common.model_files import find_model, read_model
 from common.processes import Helpers
 from common.quantized import multiplies_bfloat16_faster
+from common.recurrent import without_initial_weights
 from speech.alignment import Piece, Word, align_pieces, forced_path, steps_needed, words_of_path
 from speech.audio import SAMPLE_RATE, is_silence, load_audio, not_recorded, read_audio, require_sound
 from speech.decoding import Decoder, least_wrong

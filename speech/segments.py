@@ -20,8 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from common.errors import InputError
-from common.model_files import without_initial_weights
-from common.recurrent import RecurrentConfig, RecurrentStack, State
+from common.recurrent import RecurrentConfig, RecurrentStack, State, without_initial_weights
 from speech.audio import LARGEST_SAMPLE, SAMPLE_RATE
 
 WINDOW = 512  # samples of which the detector says whether they are speech: 32 ms

@@ -146,13 +146,7 @@ def test_without_words_the_decoder_finds_what_the_simpler_searches_find() -> Non
 def hypotheses(texts: dict[str, float]) -> list[TextHypothesis]:
     """Texts with their probabilities, the most probable one first."""
     ranked = sorted(texts.items(), key=lambda one: -one[1])
-    return [
-        TextHypothesis(tuple(encode(text)), math.log(share), math.log(share)) if share else NEVER
-        for text, share in ranked
-    ]
-
-
-NEVER = TextHypothesis((), -math.inf, -math.inf)
+    return [TextHypothesis(tuple(encode(text)), math.log(share), math.log(share)) for text, share in ranked]
 
 
 def test_what_several_texts_agree_on_is_chosen_before_the_most_probable_one() -> None:
@@ -162,7 +156,8 @@ def test_what_several_texts_agree_on_is_chosen_before_the_most_probable_one() ->
 
 def test_one_word_or_another_is_a_matter_of_probability_alone() -> None:
     assert least_wrong(hypotheses({"one": 0.4, "two": 0.35, "three": 0.25})).text == "one"
-    assert least_wrong(hypotheses({"one": 0.0})) is NEVER
+    never = TextHypothesis((), -math.inf, -math.inf)
+    assert least_wrong([never]) is never
 
 
 @settings(max_examples=30, deadline=None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import Tensor
 
 from common.errors import InputError
-from common.model_files import Storage, find_model, read_model, without_initial_weights, write_model
-from common.recurrent import RecurrentConfig, RecurrentStack
+from common.model_files import Storage, find_model, read_model, write_model
 
 CONFIG = {"symbols": ["", "a", "é"], "layers": 4, "dropout": 0.2, "features": {"mels": 80}}
 JSON = st.recursive(
@@ -208,15 +206,3 @@ def test_reading_takes_no_device_and_no_gradient(tmp_path: Path) -> None:
     weight: Tensor = torch.nn.Parameter(torch.ones(2, 2))
     write_model(tmp_path / "model", {}, {"weight": weight}, "")
     assert not read_model(tmp_path / "model")[1]["weight"].requires_grad
-
-
-def test_no_weights_are_drawn_for_a_model_that_is_read_and_afterwards_they_are_again() -> None:
-    usual, drawn = dict(vars(nn.init)), torch.get_rng_state()
-    with suppress(InputError), without_initial_weights():
-        nn.Sequential(nn.Linear(3, 4), nn.Conv1d(3, 4, 2), nn.Embedding(3, 4), nn.BatchNorm1d(4))
-        RecurrentStack(RecurrentConfig(3, 4, layers=2))
-        raise InputError("english", "is of another kind")
-    assert torch.equal(torch.get_rng_state(), drawn)
-    assert vars(nn.init) == usual
-    nn.Linear(3, 4)
-    assert not torch.equal(torch.get_rng_state(), drawn)

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
 import pytest
 import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from common.recurrent import Cell, LockedDropout, RecurrentConfig, RecurrentStack
+from common.errors import InputError
+from common.recurrent import (
+    Cell,
+    LockedDropout,
+    RecurrentConfig,
+    RecurrentStack,
+    without_initial_weights,
+)
 
 CELLS: tuple[Cell, ...] = ("rnn_tanh", "rnn_relu", "lstm", "gru")
 
@@ -131,6 +141,26 @@ def test_reorder_carries_each_hypothesis_own_past() -> None:
     indices = torch.tensor([2, 0, 0, 1])
     reordered, _ = stack.step(x[indices], stack.reorder(state, indices))
     torch.testing.assert_close(reordered, output[indices])
+
+
+def test_no_weights_are_drawn_for_a_model_that_is_read_and_afterwards_they_are_again() -> None:
+    usual, drawn = dict(vars(nn.init)), torch.get_rng_state()
+    with suppress(InputError), without_initial_weights():
+        RecurrentStack(RecurrentConfig(3, 4, layers=2))
+        raise InputError("english", "is of another kind")
+    assert torch.equal(torch.get_rng_state(), drawn)
+    assert vars(nn.init) == usual
+    RecurrentStack(RecurrentConfig(3, 4))
+    assert not torch.equal(torch.get_rng_state(), drawn)
+
+
+def test_while_a_model_is_read_other_threads_draw_as_usual() -> None:
+    torch.manual_seed(1)
+    usual = RecurrentStack(RecurrentConfig(3, 4)).state_dict()
+    torch.manual_seed(1)
+    with without_initial_weights(), ThreadPoolExecutor(1) as pool:
+        drawn = pool.submit(lambda: RecurrentStack(RecurrentConfig(3, 4)).state_dict()).result()
+    assert all(torch.equal(drawn[name], usual[name]) for name in usual)
 
 
 def test_initialisation_is_orthogonal_with_an_open_forget_gate() -> None:
