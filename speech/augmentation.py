@@ -33,6 +33,7 @@ class Augmentation:
             which share of the utterance each.
         quiet_share, quiet_frames: how often and by up to how many frames the quiet at either end is
             lengthened: training clips were cut close to the words, people's recordings are not.
+        tempo: by up to which share an utterance is spoken faster or slower.
         warp: by up to which share frequencies are stretched or squeezed, as by another vocal tract.
         echo_share: how often a room's echo is laid over the utterance.
         noise_share: how often steady noise is laid over it.
@@ -45,12 +46,13 @@ class Augmentation:
     time_share: float = 0.08
     quiet_share: float = 0.2
     quiet_frames: int = 80
+    tempo: float = 0.12
     warp: float = 0.12
     echo_share: float = 0.2
     noise_share: float = 0.3
 
 
-NO_AUGMENTATION = Augmentation(0, 0, 0, 0, 0.0, 0.0, 0, 0.0, 0.0, 0.0)
+NO_AUGMENTATION = Augmentation(0, 0, 0, 0, 0.0, 0.0, 0, 0.0, 0.0, 0.0, 0.0)
 
 
 def views(
@@ -62,8 +64,10 @@ def views(
 ) -> list[Features]:
     """Vary one utterance's features (frames, mels) several times over; they are left as they are.
 
-    Frames may be added, the same ones in every view: a step is the same moment in all.
+    Frames may be added or left out, the same ones in every view: a step is the same moment in all.
     """
+    if augmentation.tempo:
+        features = at_tempo(features, 1.0 + augmentation.tempo * generator.uniform(-1.0, 1.0))
     features = _with_quiet(features, augmentation, generator)
     return [_view(features, config, augmentation, generator) for _ in range(count)]
 
@@ -83,6 +87,19 @@ def _view(
     if echoes or noisy:
         features = _normalized(features, config)
     return _with_masks(features.copy(), augmentation, generator)
+
+
+def at_tempo(features: Features, tempo: float) -> Features:
+    """Speak `tempo` times as fast, at the same pitch: (frames, mels) -> (frames / tempo, mels).
+
+    Each frame is a mixture of the two that are nearest in time.
+    """
+    frames = len(features)
+    times = np.linspace(0.0, frames - 1, max(1, round(frames / tempo)))
+    before = np.minimum(times.astype(np.int64), max(0, frames - 2))
+    share = (times - before).astype(np.float32)[:, None]
+    mixed: Features = (1.0 - share) * features[before] + share * features[np.minimum(before + 1, frames - 1)]
+    return mixed
 
 
 def warped(features: Features, ratio: float, config: FeatureConfig) -> Features:

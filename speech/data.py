@@ -25,7 +25,7 @@ from speech.augmentation import Augmentation, views
 from speech.buckets import by_length
 from speech.features import FeatureConfig, LogMel
 from speech.splicing import Splicer
-from speech.text import encode, normalize
+from speech.text import normalize
 from speech.word_times import TimedWord, timed_words
 
 # Raised whenever the numbers in a cache would change: an old cache is then made anew.
@@ -227,14 +227,13 @@ class SpeechBatch:
 
 
 def collate(
-    features: Sequence[NDArray[np.float32]], texts: Sequence[str], phones: Sequence[Sequence[int]]
+    features: Sequence[NDArray[np.float32]], symbols: Sequence[Sequence[int]], phones: Sequence[Sequence[int]]
 ) -> SpeechBatch:
-    """Pad utterances (frames, mels) to the longest; turn their texts into symbols, and take their phones."""
+    """Pad utterances (frames, mels) to the longest, and put their symbols and phones end to end."""
     lengths = [len(one) for one in features]
     padded = torch.zeros(len(features), max(lengths), features[0].shape[1])
     for row, one in zip(padded, features, strict=True):
         row[: len(one)] = torch.from_numpy(one)
-    symbols = [encode(text) for text in texts]
     return SpeechBatch(padded, torch.tensor(lengths), *_end_to_end(symbols), *_end_to_end(phones))
 
 
@@ -250,6 +249,7 @@ class TrainingSet:
     Args:
         caches: the same utterances, one cache a speed; each epoch draws a speed for each utterance.
         config: how their features were made.
+        encode: a text's symbols.
         pronounce: a text's phones; none where they are not known.
         batch_frames: frames of a batch, padding and all views included.
         augmentation: how features are varied.
@@ -264,6 +264,7 @@ class TrainingSet:
         self,
         caches: Sequence[FeatureCache],
         config: FeatureConfig,
+        encode: Callable[[str], Sequence[int]],
         pronounce: Callable[[str], Sequence[int]],
         batch_frames: int,
         augmentation: Augmentation,
@@ -275,6 +276,7 @@ class TrainingSet:
     ) -> None:
         self.caches = caches
         self.config = config
+        self.encode = encode
         self.pronounce = pronounce
         self.splicer = splicer
         self.speeds = speeds
@@ -317,7 +319,8 @@ class TrainingSet:
         # All utterances as they are heard first, then all as they are heard the second time.
         features = [view for at_once in zip(*varied, strict=True) for view in at_once]
         texts *= self.views
-        return collate(features, texts, [self.pronounce(text) for text in texts])
+        symbols = [self.encode(text) for text in texts]
+        return collate(features, symbols, [self.pronounce(text) for text in texts])
 
     def _heard(
         self, number: int, speed: int, generator: np.random.Generator

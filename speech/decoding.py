@@ -20,7 +20,7 @@ from common.errors import InputError
 from speech.grammar import phrase_log_probs, read_grammar
 from speech.lexicon import Lexicon, WordModel
 from speech.options import DecodingOptions
-from speech.text import BLANK, decode, encode
+from speech.subwords import BLANK, Subwords
 from speech.word_search import TextHypothesis, WordSearch
 
 _NEVER = -math.inf
@@ -84,29 +84,31 @@ class Decoder:
         if self.is_greedy:
             best = log_probs.max(dim=-1)
             score = float(best.values.sum())
-            return [TextHypothesis(tuple(encode(collapse(best.indices.tolist()))), score, score)]
+            return [TextHypothesis(tuple(collapse(best.indices.tolist())), score, score)]
         return prefix_beam_search(log_probs, self.options.beam)
 
 
-def greedy(log_probs: Tensor, steps: Tensor) -> list[str]:
+def greedy(log_probs: Tensor, steps: Tensor, subwords: Subwords) -> list[str]:
     """The text along the most probable path of each utterance.
 
     Args:
         log_probs: (batch, steps, symbols).
         steps: (batch,) steps of each utterance; what lies behind them is not read.
+        subwords: the symbols.
     """
     best = log_probs.argmax(dim=-1).tolist()
-    return [collapse(path[:length]) for path, length in zip(best, steps.tolist(), strict=True)]
+    return [
+        subwords.decode(collapse(path[:length])) for path, length in zip(best, steps.tolist(), strict=True)
+    ]
 
 
-def collapse(path: Sequence[int]) -> str:
-    """A path, one symbol a step, as text: repeats become one, then blanks go."""
-    symbols = [
+def collapse(path: Sequence[int]) -> list[int]:
+    """The symbols of a path, one a step: repeats become one, then blanks go."""
+    return [
         symbol
         for position, symbol in enumerate(path)
         if symbol != BLANK and (position == 0 or symbol != path[position - 1])
     ]
-    return " ".join(decode(symbols).split())
 
 
 def prefix_beam_search(log_probs: Tensor, beam: int, least: float = 1e-4) -> list[TextHypothesis]:

@@ -1,10 +1,10 @@
 """The acoustic model: features (batch, frames, mels) -> log-probabilities (batch, steps, symbols).
 
-A 1-D convolution lowers the frame rate, two bidirectional LSTM stacks read the whole utterance, and a
-linear layer on each gives each step's log-probabilities for CTC (Graves et al. 2006,
-doi:10.1145/1143844.1143891). The lower stack answers in phones, which sound the way they are written; the
-upper one sees that answer and learns to spell (self-conditioned CTC, Nozaki and Komatsu 2021,
-arXiv:2104.02724).
+A pyramid (Chan et al. 2016, arXiv:1508.01211): a 1-D convolution lowers the frame rate, a bidirectional LSTM
+stack reads the whole utterance, neighbouring steps are joined, and a second stack reads those. A linear layer
+on each stack gives log-probabilities for CTC (Graves et al. 2006, doi:10.1145/1143844.1143891). The lower
+stack answers in phones, which sound the way they are written; the upper one sees that answer and writes
+subwords, which need fewer steps (self-conditioned CTC, Nozaki and Komatsu 2021, arXiv:2104.02724).
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ class SpeechConfig:
 
     Attributes:
         features: how sound is turned into features.
-        symbols: what the network can write; the first is CTC's blank.
-        phones: what its lower half can hear; the first is CTC's blank. Letters where it learned without a
+        symbols: what the network can write, as `speech.subwords` describes; the first is CTC's blank.
+        phones: what its lower stack can hear; the first is CTC's blank. Letters where it learned without a
             pronouncing dictionary.
         channels: outputs of the convolution.
         kernel: frames that the convolution sees at once.
-        stride: frames a step; three frames of 10 ms make steps of 30 ms.
+        stride: frames a step of the lower stack; four frames of 10 ms make steps of 40 ms.
+        join: steps of the lower stack that are one step of the upper; two of 40 ms make 80 ms.
         hidden_size: units of one direction of one LSTM layer.
         lower_layers, upper_layers: of the two bidirectional LSTM stacks.
         dropout: of features between layers, at all steps of an utterance, in training.
@@ -41,16 +42,17 @@ class SpeechConfig:
     features: FeatureConfig = field(default_factory=FeatureConfig)
     channels: int = 256
     kernel: int = 7
-    stride: int = 3
+    stride: int = 4
+    join: int = 2
     hidden_size: int = 256
     lower_layers: int = 2
-    upper_layers: int = 2
-    dropout: float = 0.2
+    upper_layers: int = 3
+    dropout: float = 0.1
 
     @property
     def step_seconds(self) -> float:
         """Time from one output of the network to the next."""
-        return self.stride * self.features.hop_seconds
+        return self.stride * self.join * self.features.hop_seconds
 
 
 class SpeechNetwork(nn.Module):
@@ -73,7 +75,9 @@ class SpeechNetwork(nn.Module):
         self.phones = nn.Linear(width, len(config.phones))
         self.heard = nn.Linear(len(config.phones), width, bias=False)
         self.between = nn.LayerNorm(width)
-        self.upper = Aligned(self._stack(width, config.upper_layers), outputs=len(config.symbols))
+        self.upper = Aligned(
+            self._stack(width * config.join, config.upper_layers), outputs=len(config.symbols)
+        )
         nn.init.zeros_(self.heard.weight)  # what is heard in the beginning should not be listened to
 
     def _stack(self, input_size: int, layers: int) -> RecurrentConfig:
@@ -87,9 +91,13 @@ class SpeechNetwork(nn.Module):
             normalization="layer",
         )
 
+    def lower_steps(self, lengths: Tensor) -> Tensor:
+        """Frames of each utterance (batch,) -> steps of the lower stack that are its own (batch,)."""
+        return (lengths + 2 * (self.config.kernel // 2) - self.config.kernel) // self.config.stride + 1
+
     def steps(self, lengths: Tensor) -> Tensor:
         """Frames of each utterance (batch,) -> steps of the output that are its own (batch,)."""
-        return (lengths + 2 * (self.config.kernel // 2) - self.config.kernel) // self.config.stride + 1
+        return -(-self.lower_steps(lengths) // self.config.join)
 
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Read a batch of utterances.
@@ -102,19 +110,36 @@ class SpeechNetwork(nn.Module):
         Returns:
             Log-probabilities (batch, steps, symbols), meaningless on padding, and the steps (batch,).
         """
-        _, log_probs, steps = self.both(features, lengths)
-        return log_probs, steps
+        upper, _ = self.forward_with_phones(features, lengths)
+        return upper
 
-    def both(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """As `forward`, with the lower answer before it: (batch, steps, phones), (batch, steps, symbols)."""
-        x = self.subsample(features.transpose(1, 2)).transpose(1, 2)  # (batch, steps, channels)
+    def forward_with_phones(
+        self, features: Tensor, lengths: Tensor
+    ) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """As `forward`, and the same of the lower stack.
+
+        Returns:
+            Log-probabilities (batch, steps, symbols) and steps (batch,); log-probabilities (batch, lower
+            steps, phones) and lower steps (batch,).
+        """
+        x = self.subsample(features.transpose(1, 2)).transpose(1, 2)  # (batch, lower steps, channels)
         x = self.dropout(nn.functional.relu(self.norm(x)))
-        steps = self.steps(lengths)
-        hidden, _ = self.lower(x, steps, remember=False)  # (batch, steps, 2 * hidden)
+        lower_steps, steps = self.lower_steps(lengths), self.steps(lengths)
+        hidden, _ = self.lower(x, lower_steps, remember=False)  # (batch, lower steps, 2 * hidden)
         phones = self.phones(hidden).float().log_softmax(dim=-1)
         x = self.dropout(self.between(hidden) + self.heard(phones.exp()))
-        logits, _ = self.upper(x, steps, remember=False)
-        return phones, logits.float().log_softmax(dim=-1), steps
+        logits, _ = self.upper(self._joined(x, lower_steps), steps, remember=False)
+        return (logits.float().log_softmax(dim=-1), steps), (phones, lower_steps)
+
+    def _joined(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Neighbouring steps side by side: (batch, steps, width) -> (batch, steps / join, join * width).
+
+        What lies behind an utterance's own steps is zero: its last step never depends on those beside it.
+        """
+        own = torch.arange(x.shape[1], device=x.device) < lengths[:, None]
+        x = x.masked_fill(~own.unsqueeze(-1), 0.0)
+        missing = -x.shape[1] % self.config.join
+        return nn.functional.pad(x, (0, 0, 0, missing)).unflatten(1, (-1, self.config.join)).flatten(2)
 
 
 def ctc_loss(log_probs: Tensor, steps: Tensor, targets: Tensor, target_lengths: Tensor) -> Tensor:

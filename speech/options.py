@@ -83,7 +83,7 @@ class TrainOptions:
         cache: directory for features; they are worked out once and used by every run.
         pronunciations: a dictionary in CMUdict's form. The lower half of the network then learns to hear
             phones, without one it learns letters too.
-        init: a model directory to start from instead of random weights.
+        init: a model directory to start from instead of random weights; what of it fits is taken over.
         epochs: passes over the training data.
         batch_seconds: sound in a batch, padding included.
         learning_rate: highest of the one-cycle schedule.
@@ -92,7 +92,8 @@ class TrainOptions:
         phone_weight: share of the lower answer in the loss.
         consistency: if not 0, each utterance is heard twice in its batch, varied in two ways, and this is the
             share in the loss of how unlike the two answers are.
-        hidden_size, lower_layers, upper_layers, stride, channels, dropout: of the network; see
+        subwords: symbols of the network, learned from the training texts; those of `init` if it has as many.
+        hidden_size, lower_layers, upper_layers, stride, join, channels, dropout: of the network; see
             `SpeechConfig`.
         speeds: at which each utterance may be heard.
         splice: share of the utterances in which words are exchanged for others; those whose manifest says
@@ -119,10 +120,12 @@ class TrainOptions:
     weight_decay: float = 0.01
     phone_weight: float = 0.4
     consistency: float = 0.0
+    subwords: int = 500
     hidden_size: int = 256
     lower_layers: int = 2
-    upper_layers: int = 2
-    stride: int = 3
+    upper_layers: int = 3
+    stride: int = 4
+    join: int = 2
     channels: int = 256
     dropout: float = 0.1
     speeds: tuple[float, ...] = (0.9, 1.0, 1.1)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +30,9 @@ from speech.decoding import greedy
 from speech.network import SpeechConfig, SpeechNetwork, consistency_loss, ctc_loss
 from speech.options import TrainOptions
 from speech.pronunciations import PHONES, read_pronunciations
-from speech.recognizer import network_from_model
 from speech.scoring import error_rates
 from speech.splicing import Splicer
-from speech.text import SYMBOLS, encode
+from speech.subwords import LETTER_SYMBOLS, Subwords, learn_subwords
 
 
 class SpeechModule(TrainingModule[SpeechNetwork]):
@@ -43,16 +44,18 @@ class SpeechModule(TrainingModule[SpeechNetwork]):
         self.options = options
 
     def training_step(self, batch: SpeechBatch, batch_number: int) -> Tensor:
-        """CTC losses of one batch, in nats a symbol: of the letters and, below them, of the phones."""
-        heard, log_probs, steps = self.network.both(batch.features, batch.lengths)
-        letters = ctc_loss(log_probs, steps, batch.targets, batch.target_lengths)
-        phones = ctc_loss(heard, steps, batch.phones, batch.phone_lengths)
-        self.log_dict({"loss": letters, "phone_loss": phones}, batch_size=len(batch.lengths))
+        """CTC losses of one batch, in nats a symbol: of the subwords and, below them, of the phones."""
+        (log_probs, steps), (phone_log_probs, lower_steps) = self.network.forward_with_phones(
+            batch.features, batch.lengths
+        )
+        subwords = ctc_loss(log_probs, steps, batch.targets, batch.target_lengths)
+        phones = ctc_loss(phone_log_probs, lower_steps, batch.phones, batch.phone_lengths)
+        self.log_dict({"loss": subwords, "phone_loss": phones}, batch_size=len(batch.lengths))
         if weight := self.options.consistency:
-            letters = letters + weight * consistency_loss(log_probs, steps, batch.target_lengths)
-            phones = phones + weight * consistency_loss(heard, steps, batch.phone_lengths)
+            subwords = subwords + weight * consistency_loss(log_probs, steps, batch.target_lengths)
+            phones = phones + weight * consistency_loss(phone_log_probs, lower_steps, batch.phone_lengths)
         share = self.options.phone_weight
-        return (1.0 - share) * letters + share * phones
+        return (1.0 - share) * subwords + share * phones
 
     def dev_metrics(self) -> dict[str, float]:
         """Greedy word and character error rate, in percent: their means over the dev sets, and each."""
@@ -75,13 +78,15 @@ def transcribe_cache(
     network: SpeechNetwork, cache: FeatureCache, device: torch.device, batch_size: int = 32
 ) -> list[str]:
     """Greedy transcripts of cached utterances, in their order."""
+    subwords = Subwords(network.config.symbols)
     order = np.argsort(cache.lengths)
     texts = [""] * len(cache)
     for start in range(0, len(order), batch_size):
         numbers: Sequence[int] = order[start : start + batch_size].tolist()
         features = [cache.features(number).astype(np.float32) for number in numbers]
-        batch = collate(features, [""] * len(numbers), [()] * len(numbers)).to(device)
-        for number, text in zip(numbers, greedy(*network(batch.features, batch.lengths)), strict=True):
+        batch = collate(features, [()] * len(numbers), [()] * len(numbers)).to(device)
+        found = greedy(*network(batch.features, batch.lengths), subwords)
+        for number, text in zip(numbers, found, strict=True):
             texts[number] = text
     return texts
 
@@ -96,10 +101,11 @@ def train(options: TrainOptions) -> None:
         torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     pronunciations = read_pronunciations(options.pronunciations) if options.pronunciations else None
-    config, network = _network(options, SYMBOLS if pronunciations is None else PHONES)
     corpora = [found for path in options.train if (found := utterances(read_corpus(path)))]
     if not corpora:
         raise InputError("training set", "holds no utterance")
+    words = Counter(word for found in corpora for one in found for word in one.text.split())
+    config, network = _network(options, LETTER_SYMBOLS if pronunciations is None else PHONES, words)
     cached = [cache_features(found, config.features, options.cache, options.speeds) for found in corpora]
     caches = [FeatureCache.joined(at_speed) for at_speed in zip(*cached, strict=True)]
     batch_frames = round(options.batch_seconds / config.features.hop_seconds)
@@ -113,6 +119,7 @@ def train(options: TrainOptions) -> None:
     training_set = TrainingSet(
         caches,
         config.features,
+        Subwords(config.symbols).encode,
         lambda text: phones_of(text, config.phones, pronunciations),
         batch_frames,
         Augmentation(),
@@ -145,35 +152,75 @@ def train(options: TrainOptions) -> None:
 def phones_of(
     text: str, phones: tuple[str, ...], pronunciations: dict[str, tuple[str, ...]] | None
 ) -> list[int]:
-    """What the lower half of the network should hear in a text, as numbers; nothing if a word is unknown."""
+    """What the lower stack should hear in a text, as numbers; nothing if a word is unknown."""
     if pronunciations is None:
-        return encode(text)
+        return Subwords(phones).encode(text)
     words = text.split()
     if not all(word in pronunciations for word in words):
         return []
     return [phones.index(phone) for word in words for phone in pronunciations[word]]
 
 
-def _network(options: TrainOptions, phones: tuple[str, ...]) -> tuple[SpeechConfig, SpeechNetwork]:
-    """A network to start from: random, or that of a model directory, whose shape then decides.
+def _network(
+    options: TrainOptions, phones: tuple[str, ...], words: Mapping[str, int]
+) -> tuple[SpeechConfig, SpeechNetwork]:
+    """A network to start from: random, or as much of it as fits taken over from a model directory.
+
+    Args:
+        options: the network's shape and `init`.
+        phones: that it is to hear.
+        words: how often each is said in the training set: subwords are learned from them, unless those of
+            the model to start from are as many.
 
     Raises:
-        InputError: if the model to start from hears other phones.
+        InputError: if the model to start from cannot be read.
     """
-    if options.init is not None:
-        stored, weights = read_model(options.init)
-        network = network_from_model({**stored, "dropout": options.dropout}, weights, options.init)
-        if network.config.phones != phones:
-            raise InputError(options.init, "hears other phones; give or leave out --pronunciations as it did")
-        return network.config, network
+    stored, weights = ({}, {}) if options.init is None else read_model(options.init)
+    symbols = tuple(stored.get("symbols", ()))
+    if len(symbols) != options.subwords:
+        symbols = learn_subwords(words, options.subwords)
     config = SpeechConfig(
-        symbols=SYMBOLS,
+        symbols=symbols,
         phones=phones,
         hidden_size=options.hidden_size,
         lower_layers=options.lower_layers,
         upper_layers=options.upper_layers,
         stride=options.stride,
+        join=options.join,
         channels=options.channels,
         dropout=options.dropout,
     )
-    return config, SpeechNetwork(config)
+    network = SpeechNetwork(config)
+    if weights:
+        taken, drawn = take_over(network, weights)
+        print(f"{options.init}: {taken} weights taken over, {drawn} drawn anew", file=sys.stderr)
+    return config, network
+
+
+def take_over(network: SpeechNetwork, weights: Mapping[str, Tensor]) -> tuple[int, int]:
+    """Start a network with the weights of another, as far as they fit.
+
+    A weight matrix that reads several steps of the old one's input side by side takes the old matrix for
+    each, divided by their number: it begins by reading their mean.
+
+    Args:
+        network: whose weights are set.
+        weights: of the other network, by name.
+
+    Returns:
+        How many numbers were taken over, and how many stay as they were drawn.
+    """
+    taken = total = 0
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            total += parameter.numel()
+            old = weights.get(name)
+            if old is None:
+                continue
+            if old.ndim == parameter.ndim == 2 and len(old) == len(parameter):
+                times, rest = divmod(parameter.shape[1], old.shape[1])
+                old = old.repeat(1, times) / times if rest == 0 else old
+            if old.shape == parameter.shape:
+                parameter.copy_(old)
+                taken += parameter.numel()
+    return taken, total - taken

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from speech.augmentation import NO_AUGMENTATION, Augmentation, views, warped
+from speech.augmentation import NO_AUGMENTATION, Augmentation, at_tempo, views, warped
 from speech.features import FeatureConfig, LogMel
 
 CONFIG = FeatureConfig()
@@ -44,9 +44,17 @@ def test_augmentation_is_what_its_generator_draws() -> None:
 def test_even_the_shortest_utterance_can_be_augmented(frames: int) -> None:
     for seed in range(50):
         features = augment(noise(frames), CONFIG, Augmentation(), np.random.default_rng(seed))
-        assert len(features) >= frames
+        assert len(features) >= round(frames / 1.12)
         assert features.dtype == np.float32
         assert np.isfinite(features).all()
+
+
+def test_a_faster_utterance_passes_through_the_same_sounds() -> None:
+    ramp = np.linspace(0.0, 1.0, 101, dtype=np.float32)[:, None].repeat(3, axis=1)
+    faster = at_tempo(ramp, 1.25)
+    assert faster.shape == (81, 3)
+    np.testing.assert_allclose(faster, np.linspace(0.0, 1.0, 81)[:, None].repeat(3, axis=1), atol=1e-6)
+    assert at_tempo(ramp[:1], 0.9).shape == (1, 3)
 
 
 def tone(hertz: float) -> np.ndarray:

@@ -9,18 +9,23 @@ from speech.decoding import collapse, greedy
 from speech.features import FeatureConfig
 from speech.network import SpeechConfig, SpeechNetwork, consistency_loss, ctc_loss
 from speech.pronunciations import PHONES
-from speech.text import BLANK, SYMBOLS, encode
+from speech.subwords import BLANK, LETTER_SYMBOLS, Subwords
+from speech.train import take_over
 
 
-def small(stride: int = 3, kernel: int = 7) -> SpeechNetwork:
+LETTERS = Subwords(LETTER_SYMBOLS)
+
+
+def small(stride: int = 3, kernel: int = 7, join: int = 2) -> SpeechNetwork:
     torch.manual_seed(0)
     config = SpeechConfig(
-        symbols=SYMBOLS,
+        symbols=LETTER_SYMBOLS,
         phones=PHONES,
         features=FeatureConfig(mels=8),
         channels=16,
         kernel=kernel,
         stride=stride,
+        join=join,
         hidden_size=16,
         lower_layers=1,
         upper_layers=1,
@@ -31,32 +36,34 @@ def small(stride: int = 3, kernel: int = 7) -> SpeechNetwork:
 
 @pytest.mark.parametrize("stride", [2, 3, 4])
 @pytest.mark.parametrize("kernel", [5, 7])
-def test_steps_are_what_the_convolution_gives(stride: int, kernel: int) -> None:
-    network = small(stride, kernel)
+@pytest.mark.parametrize("join", [1, 2, 3])
+def test_steps_are_what_the_network_gives(stride: int, kernel: int, join: int) -> None:
+    network = small(stride, kernel, join)
     for frames in range(1, 30):
-        log_probs, steps = network(torch.zeros(1, frames, 8), torch.tensor([frames]))
-        assert log_probs.shape[1] == int(steps)
+        upper, lower = network.forward_with_phones(torch.zeros(1, frames, 8), torch.tensor([frames]))
+        for log_probs, steps in (upper, lower):
+            assert log_probs.shape[1] == int(steps)
 
 
 def test_padding_never_reaches_a_transcript() -> None:
     network = small().eval()
-    short, long = torch.randn(40, 8), torch.randn(70, 8)
+    short, long = torch.randn(37, 8), torch.randn(70, 8)  # an odd number of steps is joined in the short one
     batch = torch.zeros(2, 70, 8)
-    batch[0, :40], batch[1] = short, long
-    together, steps = network(batch, torch.tensor([40, 70]))
-    alone, own_steps = network(short[None], torch.tensor([40]))
+    batch[0, :37], batch[1] = short, long
+    together, steps = network(batch, torch.tensor([37, 70]))
+    alone, own_steps = network(short[None], torch.tensor([37]))
     assert int(steps[0]) == int(own_steps)
     torch.testing.assert_close(together[0, : int(own_steps)], alone[0], atol=1e-5, rtol=1e-5)
 
 
 def test_a_network_learns_two_utterances() -> None:
     network = small()
-    features = torch.randn(2, 90, 8)
-    lengths = torch.tensor([90, 60])
-    features[1, 60:] = 0.0
+    features = torch.randn(2, 120, 8)
+    lengths = torch.tensor([120, 80])
+    features[1, 80:] = 0.0
     texts = ["held you", "also"]
-    targets = torch.tensor([symbol for text in texts for symbol in encode(text)])
-    target_lengths = torch.tensor([len(text) for text in texts])
+    targets = torch.tensor([symbol for text in texts for symbol in LETTERS.encode(text)])
+    target_lengths = torch.tensor([len(LETTERS.encode(text)) for text in texts])
     optimizer = torch.optim.AdamW(network.parameters(), lr=0.01)
     for _ in range(250):
         log_probs, steps = network(features, lengths)
@@ -64,40 +71,38 @@ def test_a_network_learns_two_utterances() -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert greedy(*network(features, lengths)) == texts
+    assert greedy(*network(features, lengths), LETTERS) == texts
 
 
 def test_a_text_that_cannot_fit_its_steps_counts_nothing() -> None:
     network = small()
     log_probs, steps = network(torch.randn(1, 12, 8), torch.tensor([12]))
-    loss = ctc_loss(log_probs, steps, torch.tensor(encode("far too long")), torch.tensor([12]))
+    loss = ctc_loss(log_probs, steps, torch.tensor(LETTERS.encode("far too long")), torch.tensor([10]))
     assert float(loss.detach()) == 0.0
 
 
 def test_an_utterance_without_targets_counts_nothing() -> None:
     network = small()
     features, lengths = torch.randn(2, 60, 8), torch.tensor([60, 60])
-    heard, _, steps = network.both(features, lengths)
-    alone = ctc_loss(heard[:1], steps[:1], torch.tensor([4, 7]), torch.tensor([2]))
-    together = ctc_loss(heard, steps, torch.tensor([4, 7]), torch.tensor([2, 0]))
+    _, (phones, steps) = network.forward_with_phones(features, lengths)
+    alone = ctc_loss(phones[:1], steps[:1], torch.tensor([4, 7]), torch.tensor([2]))
+    together = ctc_loss(phones, steps, torch.tensor([4, 7]), torch.tensor([2, 0]))
     torch.testing.assert_close(together, alone)
 
 
-def test_the_upper_half_sees_what_the_lower_half_heard() -> None:
+def test_the_upper_stack_sees_what_the_lower_one_answers() -> None:
     network = small()
     torch.nn.init.normal_(network.heard.weight)
     features, lengths = torch.randn(1, 60, 8), torch.tensor([60])
-    _, log_probs, _ = network.both(features, lengths)
+    log_probs, _ = network(features, lengths)
     log_probs[..., 1].sum().backward()
     gradient = network.phones.weight.grad
     assert gradient is not None and gradient.abs().max() > 0.0
 
 
 def test_repeats_become_one_and_blanks_go() -> None:
-    a, b = encode("a")[0], encode("b")[0]
-    assert collapse([BLANK, a, a, BLANK, a, b, b]) == "aab"
-    assert collapse([]) == ""
-    assert collapse([*encode(" a  b "), BLANK]) == "a b"
+    assert collapse([BLANK, 3, 3, BLANK, 3, 4, 4]) == [3, 3, 4]
+    assert collapse([]) == []
 
 
 def test_two_views_are_as_unlike_as_their_divergence_says_and_each_learns_from_the_other() -> None:
@@ -115,3 +120,19 @@ def test_two_views_are_as_unlike_as_their_divergence_says_and_each_learns_from_t
     # What a view is to become is what the other hears; padding teaches nothing.
     assert torch.allclose(log_probs.grad[0], -log_probs[2].exp() / 10)
     assert (log_probs.grad[1, 5:] == 0).all()
+
+
+def test_a_network_begins_with_what_fits_of_another() -> None:
+    old, new = small(join=1), small(join=2)
+    before = {name: weight.clone() for name, weight in new.state_dict().items()}
+    weights = old.state_dict() | {"phones.bias": torch.ones(len(PHONES) + 1)}  # another number of phones
+    taken, drawn = take_over(new, weights)
+    assert taken + drawn == sum(parameter.numel() for parameter in new.parameters())
+    assert drawn == len(PHONES)
+    torch.testing.assert_close(new.phones.bias, before["phones.bias"])
+    torch.testing.assert_close(new.phones.weight, old.phones.weight)
+    # It begins by reading the mean of the steps that it joins.
+    x = torch.randn(3, 32)
+    name = "upper.stack.layers.0.0.weight_ih"
+    read = dict(new.named_parameters())[name]
+    torch.testing.assert_close(x.repeat(1, 2) @ read.T, x @ dict(old.named_parameters())[name].T)

@@ -1,0 +1,160 @@
+"""Subwords: what the network writes. Normalised text <-> pieces of words, each a symbol of CTC.
+
+A piece either ends its word or does not, so a word is known to be whole as soon as its last piece is there:
+`seas`, `ide_`, `the_`. Pieces are learned by joining the most frequent pair again and again (byte pair
+encoding, Sennrich et al. 2016, arXiv:1508.07909). All letters are pieces too: every text can be written.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+BLANK = 0
+LETTERS = "'abcdefghijklmnopqrstuvwxyz"
+END_OF_WORD = "_"
+
+# The symbols of a network that writes letters: CTC's blank, each letter within a word, each at its end.
+LETTER_SYMBOLS: tuple[str, ...] = ("<blank>", *LETTERS, *(letter + END_OF_WORD for letter in LETTERS))
+
+
+class Subwords:
+    """The symbols of a network, and text in them.
+
+    Args:
+        symbols: CTC's blank first, then the pieces; one that ends its word has `_` at its end. An earlier
+            piece is preferred where several fit.
+
+    Attributes:
+        letters: of each symbol, the letters that it writes; "" for the blank.
+        ends_word: (symbols,) whether a symbol is the last of its word.
+
+    Raises:
+        ValueError: if a letter is missing, or a symbol is no piece or stands there twice.
+    """
+
+    def __init__(self, symbols: Sequence[str]) -> None:
+        if set(LETTER_SYMBOLS) - set(symbols) or symbols[BLANK] != LETTER_SYMBOLS[BLANK]:
+            raise ValueError(
+                "symbols must hold the blank first, and all letters, within and at the end of words"
+            )
+        if len(set(symbols)) < len(symbols):
+            raise ValueError("symbols must differ")
+        self.symbols = tuple(symbols)
+        self.letters = tuple(
+            "" if number == BLANK else piece.rstrip("_") for number, piece in enumerate(symbols)
+        )
+        if any(set(letters) - set(LETTERS) or not letters for letters in self.letters[1:]):
+            raise ValueError("each symbol but the blank must be letters, perhaps with _ behind them")
+        self._numbers = {piece: number for number, piece in enumerate(symbols)}
+        self._spelled: dict[str, tuple[int, ...]] = {}
+
+    def __len__(self) -> int:
+        return len(self.symbols)
+
+    @cached_property
+    def ends_word(self) -> NDArray[np.bool_]:
+        """(symbols,) whether a symbol is the last of its word."""
+        return np.array([piece.endswith(END_OF_WORD) for piece in self.symbols])
+
+    def spell(self, word: str) -> tuple[int, ...]:
+        """The symbols of one normalised word.
+
+        Raises:
+            KeyError: for a character that is no letter.
+        """
+        found = self._spelled.get(word)
+        if found is None:
+            found = self._spelled[word] = self._join(word)
+        return found
+
+    def _join(self, word: str) -> tuple[int, ...]:
+        """Letters, of which neighbours are joined, those of the most preferred piece first."""
+        pieces = [*word[:-1], word[-1] + END_OF_WORD]
+        while len(pieces) > 1:
+            ranks = [self._numbers.get(a + b, len(self)) for a, b in pairwise(pieces)]
+            best = min(range(len(ranks)), key=ranks.__getitem__)
+            if ranks[best] == len(self):
+                break
+            pieces[best : best + 2] = [pieces[best] + pieces[best + 1]]
+        return tuple(self._numbers[piece] for piece in pieces)
+
+    def encode(self, text: str) -> list[int]:
+        """Normalised text -> symbols.
+
+        Raises:
+            KeyError: for a character that is no letter.
+        """
+        return [symbol for word in text.split() for symbol in self.spell(word)]
+
+    def decode(self, symbols: Iterable[int]) -> str:
+        """Symbols -> text; blanks are passed over, and a last word that does not end counts as one."""
+        return (
+            "".join(self.symbols[symbol] for symbol in symbols if symbol != BLANK).replace("_", " ").strip()
+        )
+
+
+def learn_subwords(words: Mapping[str, int], size: int) -> tuple[str, ...]:
+    """The symbols that write words in few pieces.
+
+    Args:
+        words: how often each normalised word occurs.
+        size: of symbols, at most; the blank and the letters are among them.
+
+    Returns:
+        For `Subwords`.
+
+    Raises:
+        ValueError: if the letters alone are more.
+    """
+    if size < len(LETTER_SYMBOLS):
+        raise ValueError(f"size must be at least {len(LETTER_SYMBOLS)}: the blank and the letters")
+    symbols = list(LETTER_SYMBOLS)
+    spelled = [[*word[:-1], word[-1] + END_OF_WORD] for word in words]
+    counts = list(words.values())
+    pairs: Counter[tuple[str, str]] = Counter()
+    where: dict[tuple[str, str], set[int]] = defaultdict(set)
+    for number, pieces in enumerate(spelled):
+        for pair in pairwise(pieces):
+            pairs[pair] += counts[number]
+            where[pair].add(number)
+    heap = [(-count, pair) for pair, count in pairs.items()]
+    heapq.heapify(heap)
+    while heap and len(symbols) < size:
+        count, pair = heapq.heappop(heap)
+        if pairs[pair] != -count:  # an old entry: the right one is further down
+            if pairs[pair] > 0:
+                heapq.heappush(heap, (-pairs[pair], pair))
+            continue
+        if count == 0:
+            break
+        symbols.append("".join(pair))
+        changed: set[tuple[str, str]] = set()
+        for number in where.pop(pair):
+            for old in zip(spelled[number], spelled[number][1:], strict=False):
+                pairs[old] -= counts[number]
+            spelled[number] = _joined(spelled[number], pair)
+            for new in zip(spelled[number], spelled[number][1:], strict=False):
+                pairs[new] += counts[number]
+                where[new].add(number)
+                changed.add(new)
+        for new in sorted(changed):
+            heapq.heappush(heap, (-pairs[new], new))
+    return tuple(dict.fromkeys(symbols))
+
+
+def _joined(pieces: Sequence[str], pair: tuple[str, str]) -> list[str]:
+    """Pieces in which each such pair has become one."""
+    joined: list[str] = []
+    for piece in pieces:
+        if joined and (joined[-1], piece) == pair:
+            joined[-1] += piece
+        else:
+            joined.append(piece)
+    return joined
