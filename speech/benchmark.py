@@ -1,9 +1,8 @@
 """What recognising costs, beside others, in one run on the same recordings.
 
-`python -m speech.benchmark` times the recogniser from samples to text, pocketsphinx (if it is installed:
-`pip install pocketsphinx`), the forward pass of wav2vec2-base (with random weights: its cost does not depend
-on them), and the bound that this machine's own matrix multiplication sets; and a cold start of the command
-beside a bare `import torch, torchaudio`.
+`python -m speech.benchmark` times the recogniser from samples to text, its peers (`speech/peers.py`), and the
+bound that this machine's own matrix multiplication sets; and a cold start of the command beside a bare
+`import torch, torchaudio`.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from common.benchmark import timings
 from common.command import at_least, run_command
@@ -26,6 +25,7 @@ from common.manifest import read_manifest
 from speech.audio import SAMPLE_RATE, load_audio
 from speech.network import SpeechNetwork
 from speech.options import DecodingOptions
+from speech.peers import peers
 from speech.recognizer import Recognizer
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -65,7 +65,7 @@ def compare(
         recognizer: whose network sets the bound, too.
         recordings: (samples,) each, 16 kHz mono.
         options: how the recogniser finds text.
-        batch_size: recordings that it reads at once; pocketsphinx and wav2vec2 read them one by one.
+        batch_size: recordings that it reads at once; peers read them one by one.
         repeats: of which the fastest counts: the machine has other things to do.
         threads: of PyTorch, as they are set; the recogniser uses as many processes of one thread instead.
     """
@@ -96,10 +96,7 @@ def compare(
         costs.append(recognised(f"speech, {greedy}", greedy))
     costs.append(cost(f"speech, {options}, one by one", lambda: alone(options)))
     costs.append(cost("speech, the network alone", lambda: _run_network(recognizer, batches)))
-    sphinx = _pocketsphinx(ordered)
-    if sphinx is not None:
-        costs.append(cost("pocketsphinx", sphinx))
-    costs.append(cost("wav2vec2-base, its forward pass alone", _wav2vec2(ordered)))
+    costs += [cost(name, work) for name, work in peers(ordered, threads).items()]
     operations = operations_per_second(recognizer.network) * audio_seconds
     bound = operations / multiplication_speed(recognizer.dtype, repeats)
     return [*costs, Cost("the bound: the network's products alone", bound, audio_seconds)]
@@ -107,8 +104,12 @@ def compare(
 
 def operations_per_second(network: SpeechNetwork) -> float:
     """Multiplications and additions that the network's matrices take for a second of sound."""
-    products = sum(parameter.numel() for parameter in network.parameters() if parameter.ndim > 1)
-    return 2.0 * products / network.config.step_seconds
+    products = {"upper": 0, "lower": 0}
+    for name, parameter in network.named_parameters():
+        if parameter.ndim > 1:
+            products["upper" if name.startswith("upper.") else "lower"] += parameter.numel()
+    config = network.config
+    return 2.0 * (products["upper"] + products["lower"] * config.join) / config.step_seconds
 
 
 def multiplication_speed(dtype: torch.dtype = torch.float32, repeats: int = 3, size: int = 1024) -> float:
@@ -160,36 +161,16 @@ def _run_network(recognizer: Recognizer, batches: Sequence[Sequence[Tensor]]) ->
         recognizer.emissions([recognizer.log_mel(samples) for samples in batch])
 
 
-def _pocketsphinx(recordings: Sequence[Tensor]) -> Callable[[], None] | None:
-    """Pocketsphinx with the model it ships; None if it is not installed."""
-    try:
-        from pocketsphinx import Decoder
-    except ImportError:
-        return None
-    decoder = Decoder(loglevel="FATAL")
-    sounds = [(samples.clamp(-1, 1) * 32767).short().numpy().tobytes() for samples in recordings]
+def joined(recordings: Sequence[Tensor], seconds: float) -> Tensor:
+    """One recording of so many seconds: some end to end, again from the first if they are too few.
 
-    def work() -> None:
-        for sound in sounds:
-            decoder.start_utt()
-            decoder.process_raw(sound, full_utt=True)
-            decoder.end_utt()
-
-    return work
-
-
-def _wav2vec2(recordings: Sequence[Tensor]) -> Callable[[], None]:
-    """The forward pass of wav2vec2-base over each recording."""
-    from torchaudio.models import wav2vec2_base
-
-    model: nn.Module = wav2vec2_base(aux_num_out=32).eval()
-
-    @torch.inference_mode()
-    def work() -> None:
-        for samples in recordings:
-            model(samples[None])
-
-    return work
+    Args:
+        recordings: (samples,) each.
+        seconds: of the whole.
+    """
+    wanted = round(seconds * SAMPLE_RATE)
+    whole = torch.cat(list(recordings))
+    return whole.repeat(-(-wanted // len(whole)))[:wanted]
 
 
 def main() -> int:
@@ -200,6 +181,9 @@ def main() -> int:
     )
     parser.add_argument("--manifest", type=Path, help="recordings to time (the samples that ship)")
     parser.add_argument("--limit", type=at_least(1), default=40, help="of the manifest (%(default)s)")
+    parser.add_argument(
+        "--joined", type=at_least(1), metavar="SECONDS", help="one recording of this length instead"
+    )
     parser.add_argument("--threads", type=at_least(1), nargs="+", default=[1, 2], metavar="N", help="(1 2)")
     parser.add_argument("--repeats", type=at_least(1), default=3, metavar="N", help="(%(default)s)")
     parser.add_argument("--batch-size", type=at_least(1), default=32, metavar="N", help="(%(default)s)")
@@ -212,6 +196,8 @@ def main() -> int:
     if not paths:
         raise InputError(SAMPLES, "no sample ships with this installation; name a --manifest")
     recordings = [load_audio(path) for path in paths]
+    if arguments.joined:
+        recordings = [joined(recordings, arguments.joined)]
     print(f"{len(recordings)} recordings, {sum(map(len, recordings)) / SAMPLE_RATE:.0f} s")
     for threads in arguments.threads:
         recognizer = Recognizer.load(arguments.model, threads=threads)

@@ -6,17 +6,17 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from speech.benchmark import compare, multiplication_speed, operations_per_second
+from speech.benchmark import compare, joined, multiplication_speed, operations_per_second
 from speech.network import SpeechConfig, SpeechNetwork
 from speech.options import DecodingOptions
 from speech.pronunciations import PHONES
 from speech.recognizer import Recognizer
-from speech.text import SYMBOLS
+from speech.subwords import LETTER_SYMBOLS
 
 
 def tiny() -> SpeechNetwork:
     torch.manual_seed(0)
-    config = SpeechConfig(SYMBOLS, PHONES, channels=8, hidden_size=8, lower_layers=1, upper_layers=1)
+    config = SpeechConfig(LETTER_SYMBOLS, PHONES, channels=8, hidden_size=8, lower_layers=1, upper_layers=1)
     return SpeechNetwork(config).eval()
 
 
@@ -26,10 +26,10 @@ def test_the_operations_are_those_of_every_matrix_once_a_step() -> None:
     mels, channels, hidden = config.features.mels, config.channels, config.hidden_size
     convolution = config.kernel * mels * channels
     lower = 2 * 4 * hidden * (channels + hidden)
-    upper = 2 * 4 * hidden * (2 * hidden + hidden)
-    heads = 2 * hidden * (2 * len(PHONES) + len(SYMBOLS))
-    steps = 1 / config.step_seconds
-    expected = 2 * (convolution + lower + upper + heads) * steps
+    lower_head = 2 * hidden * 2 * len(PHONES)
+    upper = 2 * 4 * hidden * (2 * 2 * hidden + hidden)
+    upper_head = 2 * hidden * len(LETTER_SYMBOLS)
+    expected = 2 * ((convolution + lower + lower_head) / 0.04 + (upper + upper_head) / 0.08)
     assert operations_per_second(network) == pytest.approx(expected)
 
 
@@ -39,7 +39,7 @@ def test_the_convolution_and_the_heads_agree_with_pytorchs_own_count() -> None:
         network(torch.zeros(1, 300, network.config.features.mels), torch.tensor([300]))
     counts = {str(name): count for name, count in counter.get_flop_counts()["Global"].items()}
     config = network.config
-    assert counts["aten.convolution"] == 2 * 100 * config.kernel * config.features.mels * config.channels
+    assert counts["aten.convolution"] == 2 * 75 * config.kernel * config.features.mels * config.channels
 
 
 def test_everybody_hears_the_same_recordings(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,3 +57,8 @@ def test_everybody_hears_the_same_recordings(monkeypatch: pytest.MonkeyPatch) ->
     assert all(cost.seconds > 0.0 for cost in costs)
     assert heard == [8_000, 16_000] * 2
     assert all(multiplication_speed(dtype, 1, 64) > 1e6 for dtype in (torch.float32, torch.bfloat16))
+
+
+def test_recordings_are_joined_to_one_of_the_wanted_length() -> None:
+    one, other = torch.full((16_000,), 1.0), torch.full((8_000,), 2.0)
+    assert torch.equal(joined([one, other], 1.75), torch.cat([one, other, one[:4_000]]))
