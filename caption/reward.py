@@ -10,9 +10,11 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from caption.text import END
 
+Word = TypeVar("Word")
 Ngram = tuple[int, ...]
 Reward = Callable[[int, Sequence[int]], float]  # number of a photograph, caption -> how good it is
 
@@ -49,7 +51,7 @@ class CiderReward:
         self.end = (END,) if with_end else ()
         frequency: Counter[Ngram] = Counter()
         for several in references:
-            frequency.update({ngram for one in several for ngram in _ngrams((*one, *self.end))})
+            frequency.update({ngram for one in several for ngram in ngrams((*one, *self.end))})
         self._log_size = math.log(len(references))
         self._log_frequency = {ngram: math.log(count) for ngram, count in frequency.items()}
         self._references = [[self._vector(one) for one in several] for several in references]
@@ -63,7 +65,7 @@ class CiderReward:
 
     def _vector(self, caption: Sequence[int]) -> _Vector:
         weights: tuple[dict[Ngram, float], ...] = tuple({} for _ in range(_LONGEST))
-        counts = Counter(_ngrams((*caption, *self.end)))
+        counts = Counter(ngrams((*caption, *self.end)))
         for ngram, count in counts.items():
             weights[len(ngram) - 1][ngram] = count * (self._log_size - self._log_frequency.get(ngram, 0.0))
         norms = tuple(math.sqrt(sum(weight * weight for weight in one.values())) for one in weights)
@@ -85,7 +87,7 @@ class BleuReward:
         for several in references:
             most: Counter[Ngram] = Counter()
             for one in several:
-                most |= Counter(_ngrams((*one, *self.end)))
+                most |= Counter(ngrams((*one, *self.end)))
             self._most.append(most)
             self._lengths.append([len(one) + len(self.end) for one in several])
 
@@ -95,7 +97,7 @@ class BleuReward:
         if len(said) < _LONGEST:
             return 0.0
         matches = [0] * _LONGEST
-        for ngram, count in Counter(_ngrams(said)).items():
+        for ngram, count in Counter(ngrams(said)).items():
             matches[len(ngram) - 1] += min(count, self._most[number][ngram])
         if 0 in matches:
             return 0.0
@@ -114,8 +116,8 @@ def reward_of(references: Sequence[Sequence[Sequence[int]]], bleu_weight: float)
     return lambda number, caption: cider(number, caption) + bleu_weight * bleu(number, caption)
 
 
-def _ngrams(caption: Sequence[int]) -> Iterator[Ngram]:
-    """All n-grams of a caption, n from 1 to 4."""
+def ngrams(caption: Sequence[Word]) -> Iterator[tuple[Word, ...]]:
+    """All n-grams of a caption, whose words are of any kind; n from 1 to 4."""
     symbols = tuple(caption)
     for size in range(1, _LONGEST + 1):
         for start in range(len(symbols) - size + 1):
