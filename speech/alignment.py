@@ -15,16 +15,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from speech.text import BLANK, SPACE, SYMBOLS, decode
+from speech.subwords import BLANK, Subwords
 from speech.timing import Quiet, Span, place, spoken_span
 
 # A table of so many steps and states is torchaudio's: the fastest for a segment, but of ten minutes it takes
 # longer than `windowed_path`, and 16 times its memory.
 _LARGEST_TABLE = 1_000_000
 
-# States that `windowed_path` follows at once, two a letter: 370 words, 2.3 minutes of speech. A text that is
+# States that `windowed_path` follows at once, two a piece: some 1400 words, 9 minutes of speech. A text that is
 # no longer is aligned exactly; of a longer one, what is farther from the best place so far is given up. Where
-# each state came from takes two bits: 123 MB for an hour of speech.
+# each state came from takes two bits: 46 MB for an hour of speech.
 WINDOW = 4096
 
 # In place of log-probabilities below it: a path that must go through an impossible symbol is still a path.
@@ -135,16 +135,19 @@ def windowed_path(log_probs: Tensor, symbols: Sequence[int], window: int = WINDO
     return _trace(states, low + int(scores.argmax()), lows, stepped, skipped)
 
 
-def words_of_path(path: Sequence[int], piece: Piece, step_seconds: float) -> tuple[Word, ...]:
+def words_of_path(
+    path: Sequence[int], piece: Piece, subwords: Subwords, step_seconds: float
+) -> tuple[Word, ...]:
     """The words along a path through one piece, with times in the recording.
 
     Args:
         path: a symbol for every step, blanks and repeats included.
         piece: what the network heard.
+        subwords: the symbols.
         step_seconds: time from one step to the next.
     """
     times = [step * step_seconds for step in range(len(path))]
-    words = _words(path, piece.log_probs, times, piece.seconds, piece.quiet)
+    words = _words(path, subwords, piece.log_probs, times, piece.seconds, piece.quiet)
     if piece.start_seconds == 0.0:
         return words
     begin = piece.start_seconds
@@ -152,22 +155,26 @@ def words_of_path(path: Sequence[int], piece: Piece, step_seconds: float) -> tup
 
 
 def align_pieces(
-    pieces: Sequence[Piece], symbols: Sequence[int], duration: float, step_seconds: float
+    pieces: Sequence[Piece],
+    symbols: Sequence[int],
+    subwords: Subwords,
+    duration: float,
+    step_seconds: float,
 ) -> tuple[Word, ...]:
     """The words of a known text that is said in the pieces of one recording.
 
     Args:
         pieces: in the order of their time, at least one.
         symbols: of the text, no blanks.
+        subwords: the symbols that there are.
         duration: seconds of the recording.
         step_seconds: time from one step to the next.
 
     Raises:
         ValueError: if the text takes more steps than there are.
     """
-    # Between two pieces nothing is said, which is as good as a space.
-    between = torch.full((1, len(SYMBOLS)), _LEAST_LOG_PROB)
-    between[0, [BLANK, SPACE]] = 0.0
+    between = torch.full((1, len(subwords)), _LEAST_LOG_PROB)  # where nothing is said
+    between[0, BLANK] = 0.0
     parts: list[Tensor] = []
     times: list[float] = []
     hop_seconds = pieces[0].quiet.hop_seconds
@@ -181,39 +188,40 @@ def align_pieces(
         first = round(piece.start_seconds / hop_seconds)
         quiet[first : first + len(piece.quiet.frames)] = piece.quiet.frames
     log_probs = torch.cat(parts)
-    return _words(forced_path(log_probs, symbols), log_probs, times, duration, Quiet(quiet, hop_seconds))
+    path = forced_path(log_probs, symbols)
+    return _words(path, subwords, log_probs, times, duration, Quiet(quiet, hop_seconds))
 
 
 def _words(
-    path: Sequence[int], log_probs: Tensor, times: Sequence[float], duration: float, quiet: Quiet
+    path: Sequence[int],
+    subwords: Subwords,
+    log_probs: Tensor,
+    times: Sequence[float],
+    duration: float,
+    quiet: Quiet,
 ) -> tuple[Word, ...]:
     """The words along a path of which each step has its time."""
-    texts: list[str] = []
-    confidences: list[float] = []
-    spans: list[Span] = []
-    letters: list[tuple[int, int, int]] = []  # symbol, first step, last step
-
-    def close() -> None:
-        if letters:
-            texts.append(decode([symbol for symbol, _, _ in letters]))
-            confidences.append(
-                sum(float(log_probs[first, symbol].exp()) for symbol, first, _ in letters) / len(letters)
-            )
-            spans.append(spoken_span([(times[first], times[last]) for _, first, last in letters]))
-        letters.clear()
-
+    words: list[list[tuple[int, int, int]]] = []  # of each symbol of each: symbol, first step, last step
+    ended = True
     for step, symbol in enumerate(path):
-        if symbol == SPACE:
-            close()
-        elif symbol != BLANK and step > 0 and path[step - 1] == symbol:
-            letters[-1] = (symbol, letters[-1][1], step)
-        elif symbol != BLANK:
-            letters.append((symbol, step, step))
-    close()
-    placed = place(spans, duration, quiet)
+        if symbol == BLANK:
+            continue
+        if step > 0 and path[step - 1] == symbol:
+            words[-1][-1] = (symbol, words[-1][-1][1], step)
+            continue
+        if ended:
+            words.append([])
+        words[-1].append((symbol, step, step))
+        ended = bool(subwords.ends_word[symbol])
+    spans = [spoken_span([(times[first], times[last]) for _, first, last in word]) for word in words]
     return tuple(
-        Word(text, start, end, confidence)
-        for text, (start, end), confidence in zip(texts, placed, confidences, strict=True)
+        Word(
+            subwords.decode([symbol for symbol, _, _ in word]),
+            start,
+            end,
+            sum(float(log_probs[first, symbol].exp()) for symbol, first, _ in word) / len(word),
+        )
+        for word, (start, end) in zip(words, place(spans, duration, quiet), strict=True)
     )
 
 

@@ -34,6 +34,7 @@ class Decoder:
 
     Args:
         options: how text is found.
+        subwords: the network's symbols.
         lexicon: the words that the model knows; None if it knows none: then texts are any letters.
         language_model: scores words by those before them; None leaves it to the lexicon's frequencies.
 
@@ -44,10 +45,11 @@ class Decoder:
     def __init__(
         self,
         options: DecodingOptions,
+        subwords: Subwords,
         lexicon: Lexicon | None = None,
         language_model: WordModel | None = None,
     ) -> None:
-        self.options = options
+        self.options, self.subwords = options, subwords
         self.phrases = None if options.grammar is None else read_grammar(options.grammar)
         if options.hotwords and lexicon is None:
             raise InputError("--hotword", "needs a model with a lexicon, which this one does not have")
@@ -80,12 +82,13 @@ class Decoder:
     def _one(self, log_probs: Tensor) -> list[TextHypothesis]:
         """The most probable texts of one utterance."""
         if self.phrases is not None:
-            return _phrases(log_probs, self.phrases, self.options.beam)
+            return _phrases(log_probs, self.phrases, self.options.beam, self.subwords)
         if self.is_greedy:
             best = log_probs.max(dim=-1)
             score = float(best.values.sum())
-            return [TextHypothesis(tuple(collapse(best.indices.tolist())), score, score)]
-        return prefix_beam_search(log_probs, self.options.beam)
+            symbols = tuple(collapse(best.indices.tolist()))
+            return [TextHypothesis(self.subwords.decode(symbols), symbols, score, score)]
+        return prefix_beam_search(log_probs, self.subwords, self.options.beam)
 
 
 def greedy(log_probs: Tensor, steps: Tensor, subwords: Subwords) -> list[str]:
@@ -111,11 +114,14 @@ def collapse(path: Sequence[int]) -> list[int]:
     ]
 
 
-def prefix_beam_search(log_probs: Tensor, beam: int, least: float = 1e-4) -> list[TextHypothesis]:
+def prefix_beam_search(
+    log_probs: Tensor, subwords: Subwords, beam: int, least: float = 1e-4
+) -> list[TextHypothesis]:
     """The most probable texts of one utterance, each with the probability of all its paths.
 
     Args:
         log_probs: (steps, symbols).
+        subwords: the symbols.
         beam: texts that are followed at once.
         least: symbols less probable than this are not tried in a step; it saves most of the work.
 
@@ -124,7 +130,7 @@ def prefix_beam_search(log_probs: Tensor, beam: int, least: float = 1e-4) -> lis
     """
     threshold = math.log(least) if least > 0.0 else _NEVER
     # A text's paths end either in a blank or in its last symbol: only in the first case does the same
-    # symbol once more make a new letter.
+    # symbol once more make a new piece.
     texts: dict[tuple[int, ...], tuple[float, float]] = {(): (0.0, _NEVER)}
     for step in log_probs.tolist():
         likely = [symbol for symbol, value in enumerate(step) if value >= threshold and symbol != BLANK]
@@ -145,7 +151,9 @@ def prefix_beam_search(log_probs: Tensor, beam: int, least: float = 1e-4) -> lis
                 following[longer] = (longer_blank, _add(longer_symbol, before + step[symbol]))
         ranked = sorted(following.items(), key=lambda one: -_add(*one[1]))
         texts = dict(ranked[:beam])
-    return [TextHypothesis(text, _add(*ends), _add(*ends)) for text, ends in texts.items()]
+    return [
+        TextHypothesis(subwords.decode(text), text, _add(*ends), _add(*ends)) for text, ends in texts.items()
+    ]
 
 
 def least_wrong(texts: Sequence[TextHypothesis]) -> TextHypothesis:
@@ -167,15 +175,20 @@ def least_wrong(texts: Sequence[TextHypothesis]) -> TextHypothesis:
     return texts[int(expected.argmin())]
 
 
-def _phrases(log_probs: Tensor, phrases: tuple[str, ...], most: int) -> list[TextHypothesis]:
+def _phrases(
+    log_probs: Tensor, phrases: tuple[str, ...], most: int, subwords: Subwords
+) -> list[TextHypothesis]:
     """The most probable phrases, or nothing."""
-    silence, *scores = phrase_log_probs(log_probs, ("", *phrases))
+    silence, *scores = phrase_log_probs(log_probs, ("", *phrases), subwords)
     if silence > _SILENCE:
-        return [TextHypothesis((), silence, silence)]
+        return [TextHypothesis("", (), silence, silence)]
     ranked = sorted(zip(scores, phrases, strict=True), key=lambda one: -one[0])
     if ranked[0][0] == _NEVER:  # every phrase takes more steps than there are
-        return [TextHypothesis((), silence, silence)]
-    return [TextHypothesis(tuple(encode(phrase)), score, score) for score, phrase in ranked[:most]]
+        return [TextHypothesis("", (), silence, silence)]
+    return [
+        TextHypothesis(phrase, tuple(subwords.encode(phrase)), score, score)
+        for score, phrase in ranked[:most]
+    ]
 
 
 def _add(first: float, second: float) -> float:

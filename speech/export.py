@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
 import math
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,6 +27,7 @@ from speech.decoding import greedy
 from speech.features import FeatureConfig, LogMel
 from speech.network import SpeechNetwork
 from speech.scoring import error_rates
+from speech.subwords import Subwords
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -37,7 +39,8 @@ def export(network: SpeechNetwork, path: Path, int8: bool = False) -> None:
     The graph takes `samples`, float32 (batch, samples), 16 kHz mono, -1 to 1, and `lengths`, int64 (batch,),
     the samples of each recording. It gives `log_probs`, float32 (batch, steps, symbols), natural logarithms,
     meaningless behind a recording's end, and `steps`, int64 (batch,). The file's metadata holds `symbols`
-    (the first is CTC's blank), `sample_rate`, `step_seconds` and `features`, each as JSON.
+    (the first is CTC's blank; one with `_` at its end is the last of its word), `sample_rate`, `step_seconds`
+    and `features`, each as JSON.
 
     Args:
         network: stays as it is.
@@ -78,13 +81,14 @@ def word_error_rate(path: Path, manifest: Path) -> float:
     """
     runtime = require("onnxruntime")
     session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    subwords = Subwords(json.loads(session.get_modelmeta().custom_metadata_map["symbols"]))
     rows = read_manifest(manifest, ["path", "text"])
     texts = []
     for row in rows:
         samples = load_audio(row["path"])
         inputs = {"samples": samples[None].numpy(), "lengths": np.array([len(samples)])}
         log_probs, steps = (torch.from_numpy(one) for one in session.run(None, inputs))
-        texts += greedy(log_probs, steps)
+        texts += greedy(log_probs, steps, subwords)
     return error_rates([row["text"] for row in rows], texts).wer
 
 

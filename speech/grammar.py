@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from common.errors import InputError
-from speech.text import BLANK, encode, normalize
+from speech.subwords import BLANK, Subwords
+from speech.text import normalize
 
 _AT_ONCE = 256  # phrases that are scored together: some 10 MB for ten seconds
 
@@ -35,19 +36,20 @@ def read_grammar(path: Path) -> tuple[str, ...]:
     return phrases
 
 
-def phrase_log_probs(log_probs: Tensor, phrases: tuple[str, ...]) -> list[float]:
-    """Log-probability of each phrase: of all its paths. -inf for one that is too long for the steps.
+def phrase_log_probs(log_probs: Tensor, phrases: tuple[str, ...], subwords: Subwords) -> list[float]:
+    """Log-probability of each phrase: of all paths of its spelling. -inf for one too long for the steps.
 
     Args:
         log_probs: (steps, symbols) of one utterance.
         phrases: normalised.
+        subwords: the symbols.
     """
     scores: list[float] = []
     steps = len(log_probs)
     if steps == 0:
         return [0.0 if phrase == "" else -float("inf") for phrase in phrases]
     for start in range(0, len(phrases), _AT_ONCE):
-        targets = [encode(phrase) for phrase in phrases[start : start + _AT_ONCE]]
+        targets = [subwords.encode(phrase) for phrase in phrases[start : start + _AT_ONCE]]
         lengths = torch.tensor([len(target) for target in targets])
         padded = torch.full((len(targets), max(1, int(lengths.max()))), BLANK + 1)
         for row, target in enumerate(targets):

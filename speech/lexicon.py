@@ -1,6 +1,6 @@
 """What may be said: a trie of known words, and what scores them.
 
-Comes in: words with their log-probabilities. Goes out: tables that a search walks letter by letter.
+Comes in: words with their log-probabilities. Goes out: tables that a search walks piece by piece.
 """
 
 from __future__ import annotations
@@ -10,17 +10,15 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from common.errors import InputError
-from speech.text import SYMBOLS, encode
+from speech.subwords import BLANK, Subwords
 
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)*")
-# The symbol of each letter, by its code.
-_SYMBOL_OF = np.zeros(128, dtype=np.int64)
-for _letter in "'abcdefghijklmnopqrstuvwxyz":
-    (_SYMBOL_OF[ord(_letter)],) = encode(_letter)
 
+Numbers = NDArray[np.int64]
 
 # What a word model predicts, a vector a history -> how likely certain words are: logits (histories, columns).
 Judge = Callable[[Tensor], Tensor]
@@ -76,65 +74,75 @@ class WordModel(Protocol):
 
 
 class Lexicon:
-    """Words as a trie: tables that a search walks for many texts at once.
+    """Words as a trie of the pieces that spell them: tables that a search walks for many texts at once.
 
     Args:
         log_probs: each word's log-probability, whatever stands before it; what is no word of a-z and inner
             apostrophes is passed over.
+        subwords: that spell the words.
 
     Attributes:
-        words: sorted.
+        subwords: as given.
+        words: sorted by the symbols that spell them, so that those with a beginning in common are neighbours.
         log_probs: of the words.
         unknown: log-probability of a word that is not among them, before it is spelled: the rarest one's.
-        children: (nodes, symbols) the node that a symbol leads to. Node 0 is the root; the last one stands
-            for all that begins no word, and leads to itself.
-        word: (nodes,) number of the word that ends at a node; -1 if none does.
-        first, last: (nodes,) the words at a node and below are those from `first` to before `last`.
+        outside: the node of all that begins no word. Node 0 is the root.
+        first, last: (nodes,) the words at a node and below are those from `first` to before `last`. What ends
+            with a piece that ends words is one word, or outside.
 
     Raises:
         InputError: if there is no word.
     """
 
-    def __init__(self, log_probs: Mapping[str, float]) -> None:
-        self.words = sorted(word for word in log_probs if _WORD.fullmatch(word))
-        if not self.words:
+    def __init__(self, log_probs: Mapping[str, float], subwords: Subwords) -> None:
+        words = [word for word in log_probs if _WORD.fullmatch(word)]
+        if not words:
             raise InputError("lexicon", "has no word of the letters a-z in it")
+        spelled = subwords.spell_all(words)
+        order = np.lexsort(spelled.T[::-1])
+        self.subwords = subwords
+        self.words = [words[number] for number in order.tolist()]
         self.log_probs = [log_probs[word] for word in self.words]
         self.unknown = min(self.log_probs)
-        self._build()
+        self._build(spelled[order])
 
-    def _build(self) -> None:
-        """Make the trie, all nodes of a depth at once: a node is a stretch of the sorted words."""
-        count = len(self.words)
-        letters = np.array([word.encode() for word in self.words])
-        table = letters.view(np.uint8).reshape(count, -1)  # (words, longest), zeros behind a word
-        lengths = (table != 0).sum(axis=1)
-        alike = (table[1:] == table[:-1]) & (table[1:] != 0)
-        # With how many letters each word begins as the one before it does.
+    def _build(self, spelled: NDArray[np.int16]) -> None:
+        """Make the trie, all nodes of a depth at once: a node is a stretch of the sorted words.
+
+        Args:
+            spelled: (words, most symbols), sorted; blanks behind a word.
+        """
+        count = len(spelled)
+        lengths = (spelled != BLANK).sum(axis=1)
+        alike = (spelled[1:] == spelled[:-1]) & (spelled[1:] != BLANK)
+        # With how many symbols each word begins as the one before it does.
         shared = np.concatenate([[0], np.cumprod(alike, axis=1).sum(axis=1)])
         first, last, edges = [np.array([0])], [np.array([count])], []
-        above = np.array([0])  # nodes one letter higher
+        above = np.array([0])  # nodes one symbol higher
         nodes = 1
-        for depth in range(1, table.shape[1] + 1):
+        for depth in range(1, spelled.shape[1] + 1):
             starts = np.flatnonzero(shared < depth)
             ends = np.append(starts[1:], count)
             deep = lengths[starts] >= depth
             starts, ends = starts[deep], ends[deep]
             parents = above[np.searchsorted(first[-1], starts, side="right") - 1]
             above = np.arange(nodes, nodes + len(starts))
-            edges.append((parents, _SYMBOL_OF[table[starts, depth - 1]], above))
+            edges.append(parents * len(self.subwords) + spelled[starts, depth - 1])
             first.append(starts)
             last.append(ends)
             nodes += len(starts)
-        self.children = np.full((nodes + 1, len(SYMBOLS)), nodes, dtype=np.int32)
-        for parents, symbols, below in edges:
-            self.children[parents, symbols] = below
-        depths = np.repeat(np.arange(len(first)), [len(level) for level in first])
+        self.outside = nodes
+        # Of each node but the root, the one above it and its symbol. They are in order: as the nodes are.
+        self._edges = np.concatenate([*edges, [np.iinfo(np.int64).max]])
         self.first, self.last = np.concatenate([*first, [0]]), np.concatenate([*last, [0]])
-        self.word = np.where(lengths[self.first[:-1]] == depths, self.first[:-1], -1)
-        self.word = np.append(self.word, -1)
+
+    def after(self, nodes: Numbers, symbols: Numbers) -> Numbers:
+        """The nodes that symbols lead to, one from each node."""
+        edges = nodes * len(self.subwords) + symbols
+        places = np.searchsorted(self._edges, edges)
+        return np.where(self._edges[places] == edges, places + 1, self.outside)
 
     def including(self, words: Iterable[str]) -> Lexicon:
         """This lexicon and the words that it lacks, as likely as its rarest one."""
         known = dict(zip(self.words, self.log_probs, strict=True))
-        return Lexicon({**dict.fromkeys(words, self.unknown), **known})
+        return Lexicon({**dict.fromkeys(words, self.unknown), **known}, self.subwords)

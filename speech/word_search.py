@@ -2,9 +2,9 @@
 
 Comes in: log-probabilities (steps, symbols) of each utterance. Goes out: its texts, best first, each with its
 score: log-probability of all its paths + lm_weight * log-probability of its words and the end + word_bonus *
-words (Hannun et al. 2014, arXiv:1408.2873), and what hotwords bring. Spaces around a text, and several for
-one, are as good as none and one. An empty text has no words and no end: where nothing is heard, nothing is
-said.
+words (Hannun et al. 2014, arXiv:1408.2873), and what hotwords bring. A known word has one spelling; any other
+sequence of pieces is an unknown word. An empty text has no words and no end: where nothing is heard, nothing
+is said.
 
 All texts that are followed, of all utterances, stand in the columns of two tables, and each step is worked
 out for all of them together in a few dozen operations on arrays. What is found in an utterance does not
@@ -27,9 +27,7 @@ from speech.histories import END, NOTHING, UNKNOWN, Histories, Numbers, Values, 
 from speech.hotwords import HotWords, hot_phrases
 from speech.lexicon import Lexicon, WordModel
 from speech.options import DecodingOptions
-from speech.text import BLANK, SPACE, decode, encode
-
-(_APOSTROPHE,) = encode("'")
+from speech.subwords import BLANK, Subwords
 
 # A text's key is that of the text without its last symbol, times this, plus the symbol: texts that are the
 # same have the same, whichever way they came about, and others have others (all but surely).
@@ -47,19 +45,16 @@ class TextHypothesis:
     """A text that a search found.
 
     Attributes:
-        symbols: of the text.
+        text: its words.
+        symbols: that spell it.
         log_prob: of all paths that were followed and give this text.
         score: what it was chosen by: the former, and what language model and options add.
     """
 
+    text: str
     symbols: tuple[int, ...]
     log_prob: float
     score: float
-
-    @property
-    def text(self) -> str:
-        """The symbols as a string."""
-        return decode(self.symbols)
 
 
 class WordSearch:
@@ -67,7 +62,7 @@ class WordSearch:
 
     Args:
         options: how text is found.
-        lexicon: the known words.
+        lexicon: the known words, and the subwords that spell all.
         model: scores words by those before them; None leaves it to the lexicon.
 
     Raises:
@@ -79,8 +74,9 @@ class WordSearch:
         if phrases:
             lexicon = lexicon.including(word for phrase in phrases for word in phrase.split())
         self.options, self.lexicon = options, lexicon
-        self.hot = HotWords(phrases, options.hotword_boost) if phrases else None
+        self.hot = HotWords(phrases, options.hotword_boost, lexicon.subwords) if phrases else None
         self.scores = WordScores(lexicon, model)
+        self.pieces = _Pieces(lexicon.subwords)
 
     def __call__(self, utterances: Sequence[Tensor]) -> list[list[TextHypothesis]]:
         """The best texts of each utterance: up to `options.beam`, at least one.
@@ -94,6 +90,24 @@ class WordSearch:
         return found
 
 
+class _Pieces:
+    """What the search asks about symbols.
+
+    Attributes:
+        letters: (symbols,) how many each writes.
+        ends_word: (symbols,) whether it is the last of its word.
+        begins_word, follows: (symbols,) whether a word may begin with it, or have it further on: an
+            apostrophe stands within a word.
+    """
+
+    def __init__(self, subwords: Subwords) -> None:
+        letters = subwords.letters
+        self.letters = np.array([len(one) for one in letters])
+        self.ends_word = subwords.ends_word
+        self.follows = ~(self.ends_word & np.array([one.endswith("'") for one in letters]))
+        self.begins_word = self.follows & ~np.array([one.startswith("'") for one in letters])
+
+
 class _Texts:
     """Beginnings of texts, in columns; those of an utterance in a row.
 
@@ -102,16 +116,15 @@ class _Texts:
         utterance: that the text is of.
         key, parent: of the text, and of the text without its last symbol.
         symbol: the last one.
-        letters: of the word that has begun; 0 before a word's first letter.
+        letters: of the word that has begun; 0 before a word's first piece.
         node: of that word in the lexicon.
         history: the words before it.
         hot: state among the hotwords.
         trace: where the symbols are written down.
         values: (4, texts), whose rows are the next four.
         blank, last: probability of the paths so far that end in a blank, and in the last symbol; only in the
-            first case does the same symbol once more make a new letter. Before a word's first letter that
-            makes no difference and all is in `blank`. A factor that an utterance's texts have in common is
-            kept apart.
+            first case does the same symbol once more make a new piece. A factor that an utterance's texts
+            have in common is kept apart.
         settled: what complete words have added to the score.
         bonus: the same, and what is expected of the word that has begun.
     """
@@ -172,6 +185,7 @@ class _Search:
 
     def __init__(self, shared: WordSearch, utterances: Sequence[Tensor]) -> None:
         self.options, self.lexicon, self.hot = shared.options, shared.lexicon, shared.hot
+        self.pieces = shared.pieces
         count = len(utterances)
         self.histories = Histories(shared.scores, _ROWS * (count + 1))
         self.sound = Condensed(utterances, self.options.temperature, self.options.least)
@@ -184,7 +198,7 @@ class _Search:
         self.texts = _Texts(numbers, np.zeros((4, count)))
         self.texts.utterance[:] = np.arange(count)
         self.texts.key[:] = 1 + np.arange(count)
-        self.texts.symbol[:] = SPACE
+        self.texts.symbol[:] = BLANK
         self.texts.history[:] = NOTHING
         self.texts.blank[:] = 1.0
 
@@ -203,7 +217,6 @@ class _Search:
         """Go on by the dull steps before a step."""
         texts = self.texts
         stay = self.sound.stays[step][texts.utterance, texts.symbol]
-        texts.blank *= np.where(texts.letters == 0, stay, 1.0)
         texts.blank += texts.last * self.sound.pauses[step][texts.utterance, texts.symbol]
         texts.last *= stay
 
@@ -217,28 +230,30 @@ class _Search:
         texts = self.texts
         unheard = texts.values[:2].copy()
         before, before_same = texts.blank + texts.last, unheard[0]
-        again = heard[texts.utterance, texts.symbol]
-        blank = heard[texts.utterance, BLANK]
-        texts.last *= again
-        texts.blank[:] = before * np.where(texts.letters == 0, blank + again, blank)
+        texts.last *= heard[texts.utterance, texts.symbol]
+        texts.blank[:] = before * heard[texts.utterance, BLANK]
         following = _Following(texts, likely)
         parents, symbols = following.parents, following.symbols
-        # What a text brings on its way to a longer one that ends in a symbol.
+        # What a text brings on its way to a longer one.
         brought = np.where(symbols == texts.symbol[parents], before_same[parents], before[parents])
         brought *= heard[texts.utterance[parents], symbols]
-        possible = (symbols != SPACE) | self._is_word(texts)[parents]
-        possible &= (symbols != _APOSTROPHE) | (texts.letters[parents] > 0)
+        begins = texts.letters == 0
+        possible = np.where(begins[parents], self.pieces.begins_word[symbols], self.pieces.follows[symbols])
         self._go_on_to_known(following, brought, possible)
         limits = self._limits()
-        # A letter more brings no more than was expected already, but for the bonus of a word that begins.
-        hopes = texts.bonus + np.where(texts.letters == 0, self.options.word_bonus, 0.0)
+        # A piece more brings no more than was expected already, but for the bonus of a word that begins.
+        hopes = texts.bonus + np.where(begins, self.options.word_bonus, 0.0)
+        if self.hot is not None:
+            hopes += self.hot.most - self.hot.credit[texts.hot]
         possible &= np.log(brought) >= (limits - hopes)[parents]
         parents, symbols, brought = parents[possible], symbols[possible], brought[possible]
-        spaces = symbols == SPACE
-        letters = self._spelled(parents[~spaces], symbols[~spaces], brought[~spaces], limits)
-        words = self._completed(parents[spaces])
-        words.blank[:] = brought[spaces]
-        self.texts = self._best_of([texts, letters, words], unheard)
+        self._know(texts.history[parents])
+        ends = self.pieces.ends_word[symbols]
+        longer = [
+            self._spelled(parents[~ends], symbols[~ends], brought[~ends], limits),
+            self._completed(parents[ends], symbols[ends], brought[ends], limits),
+        ]
+        self.texts = self._best_of([texts, *longer], unheard)
         self._rescale()
 
     def _go_on_to_known(self, following: _Following, brought: Values, possible: NDArray[np.bool_]) -> None:
@@ -254,21 +269,15 @@ class _Search:
         (children,) = np.nonzero(reached)
         pairs = following.pairs(parents[children], texts.symbol[children])
         children, pairs = children[possible[pairs]], pairs[possible[pairs]]
-        gain = brought[pairs]
-        spaces = texts.symbol[children] == SPACE
-        texts.blank[children[spaces]] += gain[spaces]
-        texts.last[children[~spaces]] += gain[~spaces]
+        texts.last[children] += brought[pairs]
         possible[pairs] = False
 
     def _limits(self) -> Values:
         """What a longer text has to score to come into the beam, for each text that it may begin with.
 
-        The texts that are there set the mark: the others need not be made. Hotwords lend while they are
-        spelled: with them all are tried.
+        The texts that are there set the mark: the others need not be made.
         """
         texts, options = self.texts, self.options
-        if self.hot is not None:
-            return np.full(len(texts), -np.inf)
         scores = _scores(texts)
         starts, counts = _runs(texts.utterance)
         limit = np.maximum.reduceat(scores, starts) - options.beam_margin
@@ -277,26 +286,25 @@ class _Search:
         return np.repeat(limit, counts)
 
     def _spelled(self, parents: Numbers, symbols: Numbers, brought: Values, limits: Values) -> _Texts:
-        """Texts and one letter more, of which some may come into the beam.
+        """Texts and one piece more within a word, of which some may come into the beam.
 
         The beam compares unfinished words by the likeliest one that each may become, after the words before
         it (Ortmanns et al. 1996, "Language-model look-ahead for large vocabulary speech recognition"). Half
         as wide a beam then finds as much as with what is likely anywhere.
 
         Args:
-            parents, symbols: of each, the text and the letter.
-            brought: probability of the paths so far that end in the letter.
+            parents, symbols: of each, the text and the piece.
+            brought: probability of the paths so far that end in the piece.
             limits: of each text, what a longer one has to score.
         """
         texts, lexicon, options = self.texts, self.lexicon, self.options
-        histories, letters = texts.history[parents], texts.letters[parents] + 1
-        nodes = lexicon.children[texts.node[parents], symbols]
-        self._know(histories)
+        histories, letters = texts.history[parents], texts.letters[parents] + self.pieces.letters[symbols]
+        nodes = lexicon.after(texts.node[parents], symbols)
         expected = np.full(len(parents), -np.inf)
         if options.open_vocabulary:
             unknown = self.histories.log_probs(histories, UNKNOWN)
             expected = options.lm_weight * unknown + self._unknown(letters)
-        (known,) = np.nonzero(lexicon.last[nodes])
+        (known,) = np.nonzero(nodes != lexicon.outside)
         if len(known):
             first, last = lexicon.first[nodes[known]], lexicon.last[nodes[known]]
             best = self.histories.best(histories[known], first, last)
@@ -305,45 +313,42 @@ class _Search:
         if self.hot is not None:
             bonus += self.hot.credit[self.hot.after[texts.hot[parents], symbols]]
         (chosen,) = np.nonzero(np.log(brought) + bonus >= limits[parents])
-        longer = self._longer(parents[chosen], symbols[chosen])
+        longer = self._longer(parents[chosen], symbols[chosen], brought[chosen], bonus[chosen])
         longer.letters[:], longer.node[:] = letters[chosen], nodes[chosen]
-        longer.last[:], longer.bonus[:] = brought[chosen], bonus[chosen]
         return longer
 
-    def _completed(self, parents: Numbers) -> _Texts:
-        """Texts and a space."""
-        texts = self.texts[parents]
-        longer = self._longer(parents, np.full(len(parents), SPACE))
-        self._know(texts.history)
-        word = self.lexicon.word[texts.node]
-        likely = self.histories.log_probs(texts.history, word)
-        bonus = np.where(word == UNKNOWN, self._unknown(texts.letters), self.options.word_bonus)
-        longer.settled += self.options.lm_weight * likely + bonus
-        longer.history[:] = self.histories.after(texts.history, word)
-        longer.letters[:] = longer.node[:] = 0
-        longer.bonus[:] = longer.settled
+    def _completed(self, parents: Numbers, symbols: Numbers, brought: Values, limits: Values) -> _Texts:
+        """Texts and the last piece of a word, of which some may come into the beam; as `_spelled`."""
+        texts, lexicon, options = self.texts, self.lexicon, self.options
+        histories = texts.history[parents]
+        nodes = lexicon.after(texts.node[parents], symbols)
+        words = np.where(nodes != lexicon.outside, lexicon.first[nodes], UNKNOWN)
+        letters = texts.letters[parents] + self.pieces.letters[symbols]
+        settled = texts.settled[parents] + options.lm_weight * self.histories.log_probs(histories, words)
+        settled += np.where(words == UNKNOWN, self._unknown(letters), options.word_bonus)
+        if not options.open_vocabulary:
+            settled[words == UNKNOWN] = -np.inf
+        bonus = settled
         if self.hot is not None:
-            longer.settled += self.hot.boost[texts.hot]
-            longer.bonus[:] = longer.settled + self.hot.credit[longer.hot]
+            settled += self.hot.boost[texts.hot[parents], symbols]
+            bonus = settled + self.hot.credit[self.hot.after[texts.hot[parents], symbols]]
+        (chosen,) = np.nonzero(np.log(brought) + bonus >= limits[parents])
+        longer = self._longer(parents[chosen], symbols[chosen], brought[chosen], bonus[chosen])
+        longer.settled[:] = settled[chosen]
+        longer.history[:] = self.histories.after(histories[chosen], words[chosen])
+        longer.letters[:] = longer.node[:] = 0
         return longer
 
-    def _longer(self, parents: Numbers, symbols: Numbers) -> _Texts:
-        """Texts with one symbol more, as far as it matters not which; as yet they are improbable."""
+    def _longer(self, parents: Numbers, symbols: Numbers, brought: Values, bonus: Values) -> _Texts:
+        """Texts with one symbol more, as far as it matters not whether that ends a word."""
         longer = self.texts[parents]
         longer.parent[:] = longer.key
         longer.key[:] = longer.key * _KEY_FACTOR + symbols + 1
         longer.symbol[:] = symbols
-        longer.blank[:] = longer.last[:] = 0.0
+        longer.blank[:], longer.last[:], longer.bonus[:] = 0.0, brought, bonus
         if self.hot is not None:
             longer.hot[:] = self.hot.after[longer.hot, symbols]
         return longer
-
-    def _is_word(self, texts: _Texts) -> NDArray[np.bool_]:
-        """Whether each text could end here, or go on with a space."""
-        known = self.lexicon.word[texts.node] >= 0
-        if self.options.open_vocabulary:
-            known |= (texts.letters > 0) & (texts.symbol != _APOSTROPHE)
-        return known
 
     def _unknown(self, letters: Numbers) -> Values:
         """What a word of so many letters that nobody knows adds to the score, beside the language model."""
@@ -402,23 +407,20 @@ class _Search:
             self.log_scale[texts.utterance[starts]] += np.log(factor)
 
     def _end(self, step: int) -> None:
-        """Let the utterances that have no more steps end: their texts that end in a word, best first."""
+        """Let the utterances that have no more steps end: their texts of whole words, best first."""
         ends = self.sound.lengths[self.texts.utterance] == step
         if not ends.any():
             return
-        texts = self.texts
-        whole = texts[ends & (texts.letters == 0)]
-        (parents,) = np.nonzero(ends & self._is_word(texts))
-        completed = self._completed(parents)
-        completed.blank[:] = texts.blank[parents] + texts.last[parents]
+        texts = self.texts[ends]
+        self.texts = self.texts[~ends]
+        texts.blank += texts.last
+        whole = texts[texts.letters == 0]
         # Where every text breaks off within a word, that is left away.
-        broken = texts[ends & ~np.isin(texts.utterance, [*whole.utterance, *completed.utterance])]
-        for place, letters in enumerate(broken.letters.tolist()):
-            for _ in range(letters):
+        broken = texts[~np.isin(texts.utterance, whole.utterance)]
+        for place in range(len(broken)):
+            while broken.trace[place] and not self.pieces.ends_word[self.trace_symbol[broken.trace[place]]]:
                 broken.trace[place] = self.trace_before[broken.trace[place]]
-        broken.blank += broken.last
-        self.texts = texts[~ends]
-        texts = _Texts.joined([whole, completed, broken])
+        texts = _Texts.joined([whole, broken])
         # What ends is compared as what goes on is: the others' ends need not be judged.
         scores = np.log(texts.blank) + texts.settled
         best = self._best_scores(texts, scores)
@@ -440,18 +442,17 @@ class _Search:
         for (utterance, symbols), (probability, bonus) in added.items():
             log_prob = math.log(probability) if probability > 0.0 else -math.inf
             log_prob += float(self.log_scale[utterance])
-            self.found[utterance].append(TextHypothesis(symbols, log_prob, log_prob + bonus))
+            text = self.lexicon.subwords.decode(symbols)
+            self.found[utterance].append(TextHypothesis(text, symbols, log_prob, log_prob + bonus))
         for utterance in {utterance for utterance, _ in added}:
             self.found[utterance].sort(key=attrgetter("score"), reverse=True)
 
     def _symbols(self, trace: int) -> tuple[int, ...]:
-        """The symbols of a text, without spaces around it."""
+        """The symbols of a text."""
         symbols = []
         while trace:
             symbols.append(self.trace_symbol[trace])
             trace = self.trace_before[trace]
-        if symbols and symbols[0] == SPACE:
-            del symbols[0]
         return tuple(reversed(symbols))
 
 

@@ -15,13 +15,13 @@ from common.errors import InputError
 from common.model_files import read_model, write_model
 from speech.cli import main
 from speech.network import SpeechConfig, SpeechNetwork
-from speech.text import SYMBOLS
+from speech.subwords import LETTER_SYMBOLS
 
 
 def write_random(directory: Path, seed: int, **shape: object) -> dict[str, torch.Tensor]:
     torch.manual_seed(seed)
     shape = {"channels": 8, "hidden_size": 6, "lower_layers": 1, "upper_layers": 1, **shape}
-    network = SpeechNetwork(SpeechConfig(symbols=SYMBOLS, phones=SYMBOLS, **shape))  # type: ignore[arg-type]
+    network = SpeechNetwork(SpeechConfig(symbols=LETTER_SYMBOLS, phones=LETTER_SYMBOLS, **shape))  # type: ignore[arg-type]
     write_model(directory, dataclasses.asdict(network.config), network.state_dict(), "# A card")
     return read_model(directory)[1]
 

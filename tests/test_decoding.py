@@ -17,8 +17,13 @@ from common.errors import InputError
 from speech.decoding import Decoder, collapse, greedy, least_wrong, prefix_beam_search
 from speech.grammar import phrase_log_probs, read_grammar
 from speech.options import DecodingOptions
-from speech.text import BLANK, SYMBOLS, decode, encode, normalize
+from speech.subwords import BLANK, LETTER_SYMBOLS, Subwords
+from speech.text import normalize
 from speech.word_search import TextHypothesis
+
+LETTERS = Subwords(LETTER_SYMBOLS)
+# Few symbols to begin with, for emissions of no more.
+SUBWORDS = Subwords(tuple(dict.fromkeys(("<blank>", "a", "a_", "aa_", *LETTER_SYMBOLS))))
 
 
 def every_text(log_probs: torch.Tensor) -> dict[tuple[int, ...], float]:
@@ -37,7 +42,7 @@ def test_a_beam_wide_enough_finds_the_most_probable_text(seed: int, steps: int, 
     generator = torch.Generator().manual_seed(seed)
     log_probs = (torch.randn(steps, 3, generator=generator, dtype=torch.float64) * sharpness).log_softmax(-1)
     truth = every_text(log_probs)
-    found = prefix_beam_search(log_probs, beam=1000, least=0.0)
+    found = prefix_beam_search(log_probs, SUBWORDS, beam=1000, least=0.0)
     assert {one.symbols for one in found} == set(truth)
     for one in found:
         assert math.exp(one.log_prob) == pytest.approx(truth[one.symbols])
@@ -46,17 +51,17 @@ def test_a_beam_wide_enough_finds_the_most_probable_text(seed: int, steps: int, 
 
 def test_the_beam_adds_up_paths_where_greedy_takes_one() -> None:
     # "a" is likelier than nothing, although blank, blank is the likeliest path.
-    log_probs = torch.tensor([[0.6, 0.0, 0.0, 0.4], [0.6, 0.0, 0.0, 0.4]]).log()
-    assert greedy(log_probs[None], torch.tensor([2])) == [""]
-    assert prefix_beam_search(log_probs, beam=4)[0].symbols == (3,)
+    log_probs = torch.tensor([[0.6, 0.0, 0.4], [0.6, 0.0, 0.4]]).log()
+    assert greedy(log_probs[None], torch.tensor([2]), SUBWORDS) == [""]
+    assert prefix_beam_search(log_probs, SUBWORDS, beam=4)[0].text == "a"
 
 
-def test_a_letter_twice_needs_a_blank_between() -> None:
+def test_a_piece_twice_needs_a_blank_between() -> None:
     certain = torch.full((3, 4), -50.0)
     for step, symbol in enumerate([3, BLANK, 3]):
         certain[step, symbol] = 0.0
-    assert prefix_beam_search(certain, beam=3)[0].symbols == (3, 3)
-    assert collapse([3, 3, 3]) == "a"
+    assert prefix_beam_search(certain, SUBWORDS, beam=3)[0].symbols == (3, 3)
+    assert collapse([3, 3, 3]) == [3]
 
 
 DIGITS = "zero one two three four five six seven eight nine"
@@ -68,15 +73,15 @@ def test_a_phrase_has_the_probability_of_all_its_paths(seed: int, steps: int, sh
     generator = torch.Generator().manual_seed(seed)
     log_probs = (torch.randn(steps, 4, generator=generator, dtype=torch.float64) * sharpness).log_softmax(-1)
     truth = every_text(log_probs)
-    phrases = ("", "a", "aa", "a a", "a'a", "aaaaaa")
-    for phrase, log_prob in zip(phrases, phrase_log_probs(log_probs, phrases), strict=True):
-        assert math.exp(log_prob) == pytest.approx(truth[tuple(encode(phrase))])
+    phrases = ("", "a", "aa", "a a", "aaa", "aa a", "a a a a a a")
+    for phrase, log_prob in zip(phrases, phrase_log_probs(log_probs, phrases, SUBWORDS), strict=True):
+        assert math.exp(log_prob) == pytest.approx(truth[tuple(SUBWORDS.encode(phrase))])
 
 
 def grammar_of(folder: Path, lines: str) -> Decoder:
     path = folder / "grammar.txt"
     path.write_text(lines)
-    return Decoder(DecodingOptions(beam=16, grammar=path))
+    return Decoder(DecodingOptions(beam=16, grammar=path), LETTERS)
 
 
 @settings(max_examples=20, deadline=None)
@@ -85,7 +90,7 @@ def test_nothing_outside_the_grammar_can_come_out(
     tmp_path_factory: pytest.TempPathFactory, seed: int, steps: int, sharpness: float
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
-    log_probs = (torch.randn(steps, len(SYMBOLS), generator=generator) * sharpness).log_softmax(-1)
+    log_probs = (torch.randn(steps, len(LETTERS), generator=generator) * sharpness).log_softmax(-1)
     log_probs[log_probs < -60.0] = -math.inf
     found = grammar_of(tmp_path_factory.mktemp("grammar"), DIGITS.replace(" ", "\n"))(log_probs)
     assert found[0].text == "" or {one.text for one in found} == set(DIGITS.split())
@@ -93,9 +98,9 @@ def test_nothing_outside_the_grammar_can_come_out(
 
 @pytest.mark.parametrize("digit", DIGITS.split())
 def test_a_digit_is_heard_although_a_letter_of_it_is_not(tmp_path: Path, digit: str) -> None:
-    log_probs = torch.full((11, len(SYMBOLS)), -6.0)
+    log_probs = torch.full((11, len(LETTERS)), -6.0)
     log_probs[:, BLANK] = 0.0
-    for place, symbol in enumerate(encode(digit[:-1] + "q")):
+    for place, symbol in enumerate(LETTERS.encode(digit[:-1] + "q")):
         log_probs[2 * place + 1, BLANK], log_probs[2 * place + 1, symbol] = -1.0, 1.0
     decoder = grammar_of(tmp_path, "Zero\n1\n2\n3\n4\n5\n\n6!\n7\n8\n9\n9\n")
     found = decoder(log_probs.log_softmax(-1))
@@ -104,7 +109,7 @@ def test_a_digit_is_heard_although_a_letter_of_it_is_not(tmp_path: Path, digit: 
 
 
 def test_a_grammar_hears_nothing_in_silence(tmp_path: Path) -> None:
-    silence = torch.full((20, len(SYMBOLS)), -12.0)
+    silence = torch.full((20, len(LETTERS)), -12.0)
     silence[:, BLANK] = 0.0
     assert [one.text for one in grammar_of(tmp_path, "yes\nno")(silence.log_softmax(-1))] == [""]
     assert grammar_of(tmp_path, "yes\nno")(silence[:0])[0].text == ""
@@ -112,11 +117,11 @@ def test_a_grammar_hears_nothing_in_silence(tmp_path: Path) -> None:
 
 def test_large_grammars_are_scored_whole() -> None:
     generator = torch.Generator().manual_seed(1)
-    log_probs = torch.randn(30, len(SYMBOLS), generator=generator).log_softmax(-1)
-    letters = [decode([symbol]) for symbol in range(3, 29)]
+    log_probs = torch.randn(30, len(LETTERS), generator=generator).log_softmax(-1)
+    letters = "abcdefghijklmnopqrstuvwxyz"
     phrases = tuple(first + second + third for first, second, third in itertools.product(letters, repeat=3))
-    scores = phrase_log_probs(log_probs, phrases[:1000])
-    assert scores[777] == pytest.approx(phrase_log_probs(log_probs, (phrases[777],))[0], rel=1e-5)
+    scores = phrase_log_probs(log_probs, phrases[:1000], LETTERS)
+    assert scores[777] == pytest.approx(phrase_log_probs(log_probs, (phrases[777],), LETTERS)[0], rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -136,17 +141,19 @@ def test_a_grammar_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 
 def test_without_words_the_decoder_finds_what_the_simpler_searches_find() -> None:
     generator = torch.Generator().manual_seed(1)
-    log_probs = (torch.randn(12, len(SYMBOLS), generator=generator) * 3).log_softmax(-1)
-    assert (
-        Decoder(DecodingOptions(beam=1))(log_probs)[0].text == greedy(log_probs[None], torch.tensor([12]))[0]
-    )
-    assert Decoder(DecodingOptions(beam=4))(log_probs) == prefix_beam_search(log_probs, 4)
+    log_probs = (torch.randn(12, len(LETTERS), generator=generator) * 3).log_softmax(-1)
+    (text,) = greedy(log_probs[None], torch.tensor([12]), LETTERS)
+    assert Decoder(DecodingOptions(beam=1), LETTERS)(log_probs)[0].text == text
+    assert Decoder(DecodingOptions(beam=4), LETTERS)(log_probs) == prefix_beam_search(log_probs, LETTERS, 4)
 
 
 def hypotheses(texts: dict[str, float]) -> list[TextHypothesis]:
     """Texts with their probabilities, the most probable one first."""
     ranked = sorted(texts.items(), key=lambda one: -one[1])
-    return [TextHypothesis(tuple(encode(text)), math.log(share), math.log(share)) for text, share in ranked]
+    return [
+        TextHypothesis(text, tuple(LETTERS.encode(text)), math.log(share), math.log(share))
+        for text, share in ranked
+    ]
 
 
 def test_what_several_texts_agree_on_is_chosen_before_the_most_probable_one() -> None:
@@ -156,7 +163,7 @@ def test_what_several_texts_agree_on_is_chosen_before_the_most_probable_one() ->
 
 def test_one_word_or_another_is_a_matter_of_probability_alone() -> None:
     assert least_wrong(hypotheses({"one": 0.4, "two": 0.35, "three": 0.25})).text == "one"
-    never = TextHypothesis((), -math.inf, -math.inf)
+    never = TextHypothesis("", (), -math.inf, -math.inf)
     assert least_wrong([never]) is never
 
 

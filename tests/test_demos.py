@@ -26,14 +26,14 @@ from speech import InputError, Recognizer, Word
 from speech.audio import load_audio
 from speech.network import SpeechConfig, SpeechNetwork
 from speech.pronunciations import PHONES
-from speech.text import SYMBOLS
+from speech.subwords import LETTER_SYMBOLS
 
 
 @pytest.fixture(scope="module")
 def speech_client() -> Iterator[Client]:
     torch.manual_seed(0)
     network = SpeechNetwork(
-        SpeechConfig(SYMBOLS, PHONES, channels=8, hidden_size=8, lower_layers=1, upper_layers=1)
+        SpeechConfig(LETTER_SYMBOLS, PHONES, channels=8, hidden_size=8, lower_layers=1, upper_layers=1)
     )
     address, close = serve(speech_page.build_app(Recognizer(network, "tiny")), block=False)
     yield Client(address, verbose=False)
@@ -128,7 +128,7 @@ def test_a_bad_photograph_gives_a_sentence(caption_client: Client, tmp_path: Pat
 def test_a_port_that_is_taken_is_one_line(speech_client: Client) -> None:
     port = int(speech_client.src.rstrip("/").rsplit(":", 1)[1])
     network = SpeechNetwork(
-        SpeechConfig(SYMBOLS, PHONES, channels=8, hidden_size=8, lower_layers=1, upper_layers=1)
+        SpeechConfig(LETTER_SYMBOLS, PHONES, channels=8, hidden_size=8, lower_layers=1, upper_layers=1)
     )
     with pytest.raises(InputError, match="another program"):
         serve(speech_page.build_app(Recognizer(network, "tiny")), port, block=False)
@@ -205,7 +205,7 @@ def test_a_microphone_that_was_never_heard_says_nothing() -> None:
 def test_no_button_shares_an_upload(component: type) -> None:
     torch.manual_seed(0)
     network = SpeechNetwork(
-        SpeechConfig(SYMBOLS, PHONES, channels=8, hidden_size=8, lower_layers=1, upper_layers=1)
+        SpeechConfig(LETTER_SYMBOLS, PHONES, channels=8, hidden_size=8, lower_layers=1, upper_layers=1)
     )
     app = speech_page.build_app(Recognizer(network, "tiny"))
     shown = [block for block in app.blocks.values() if isinstance(block, component)]

@@ -5,25 +5,32 @@ from __future__ import annotations
 import itertools
 import math
 from collections import defaultdict
+from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from torch import Tensor
 
 from common.errors import InputError
 from speech import word_search
-from speech.decoding import Decoder, TextHypothesis, collapse
+from speech.decoding import Decoder, TextHypothesis, collapse, greedy
 from speech.histories import NOTHING, Histories, WordScores
 from speech.lexicon import Judge, Lexicon
 from speech.options import DecodingOptions
-from speech.text import BLANK, SYMBOLS, decode, encode
+from speech.subwords import BLANK, LETTER_SYMBOLS, Subwords
 
+# Few symbols to begin with, for emissions of no more: `ab` in one piece and in two.
+FEW = ("<blank>", "a", "b", "a_", "b_", "'", "ab_", "'_", "ba")
+SUBWORDS = Subwords(tuple(dict.fromkeys((*FEW, *LETTER_SYMBOLS))))
+LETTERS = Subwords(LETTER_SYMBOLS)
 WORDS = ("a", "ab", "b", "b'a")
 STEPS = 5
-SYMBOL_COUNT = 5  # blank, space, apostrophe, a, b
+SYMBOL_COUNT = FEW.index("ab_") + 1
 
 
 class BigramModel:
@@ -66,16 +73,16 @@ class BigramModel:
         assert (words >= self.frequent).all()
         return vectors.gather(1, words.unsqueeze(1)).squeeze(1)
 
-    def score(self, text: str) -> float:
-        """Log-probability of a text's words and its end."""
-        if not text:
+    def score(self, words: Sequence[str | None]) -> float:
+        """Log-probability of words and the end; None is a word that is spelled as no known one is."""
+        if not words:
             return 0.0
         known = {word: number for number, word in enumerate(self.vocabulary)}
         score, before = 0.0, 0
-        for word in text.split():
-            number = known.get(word, self.unknown)
+        for word in words:
+            number = self.unknown if word is None else known.get(word, self.unknown)
             score += float(self.table[before, number])
-            if word in WORDS and number == self.unknown:
+            if word is not None and number == self.unknown:
                 score += self.unknown_share
             before = number
         return score + float(self.table[before, self.end])
@@ -86,43 +93,72 @@ def log_probs_of(seed: int, steps: int, sharpness: float, symbols: int = SYMBOL_
     return (torch.randn(steps, symbols, generator=generator, dtype=torch.float64) * sharpness).log_softmax(-1)
 
 
-def every_text(log_probs: Tensor) -> dict[str, float]:
-    """Probability of each text, whatever its spaces: the sum over all its paths."""
-    total: dict[str, float] = defaultdict(float)
-    rows = log_probs.exp().tolist()
-    for path in itertools.product(range(SYMBOL_COUNT), repeat=len(rows)):
-        total[collapse(path)] += math.prod(row[symbol] for row, symbol in zip(rows, path, strict=True))
-    return total
+@cache
+def every_path(steps: int) -> tuple[NDArray[np.int64], dict[tuple[int, ...], list[int]]]:
+    """All paths (paths, steps), and which of them give each text."""
+    paths = list(itertools.product(range(SYMBOL_COUNT), repeat=steps))
+    texts: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for number, path in enumerate(paths):
+        texts[tuple(collapse(path))].append(number)
+    return np.array(paths, dtype=np.int64), texts
 
 
-def truth(log_probs: Tensor, options: DecodingOptions, model: BigramModel | None) -> dict[str, float]:
-    """The score of every text that the options allow, worked out from its definition."""
-    scores = {}
+def every_text(log_probs: Tensor) -> dict[tuple[int, ...], float]:
+    """Probability of the symbols of each text: the sum over all their paths."""
+    steps = len(log_probs)
+    paths, texts = every_path(steps)
+    probabilities = log_probs.exp().numpy()[np.arange(steps), paths].prod(axis=1)
+    return {text: float(probabilities[own].sum()) for text, own in texts.items()}
+
+
+def words_of(symbols: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """The symbols of each word of a text, of which the last may not end."""
+    words: list[tuple[int, ...]] = [()]
+    for symbol in symbols:
+        words[-1] += (symbol,)
+        if SUBWORDS.ends_word[symbol]:
+            words.append(())
+    return words if words[-1] else words[:-1]
+
+
+def truth(
+    log_probs: Tensor, options: DecodingOptions, model: BigramModel | None
+) -> dict[tuple[int, ...], float]:
+    """The score of every text that the options allow, worked out from its definition.
+
+    Where none ends with a word, what breaks off is left away.
+    """
+    scores: dict[tuple[int, ...], float] = {}
+    spelled = {SUBWORDS.spell(word): word for word in WORDS}
+    for hotword in options.hotwords:
+        spelled |= {SUBWORDS.spell(word): word for word in hotword.split()}
     tempered = (log_probs / options.temperature).log_softmax(-1)
-    for text, probability in every_text(tempered).items():
-        words = text.split()
-        unknown = [word for word in words if word not in WORDS]
-        if any(word[0] == "'" or word[-1] == "'" for word in words):
+    for symbols, probability in every_text(tempered).items():
+        if symbols and not SUBWORDS.ends_word[symbols[-1]]:
             continue
-        if unknown and not options.open_vocabulary:
+        words = [spelled.get(word) for word in words_of(symbols)]
+        texts = [SUBWORDS.decode(word) for word in words_of(symbols)]
+        if any(text[0] == "'" or text[-1] == "'" for text in texts):
             continue
-        letters = sum(map(len, unknown))
-        scores[text] = (
+        if None in words and not options.open_vocabulary:
+            continue
+        letters = sum(len(text) for word, text in zip(words, texts, strict=True) if word is None)
+        scores[symbols] = (
             math.log(probability)
             + options.word_bonus * len(words)
             - options.unknown_letter_penalty * letters
-            + options.lm_weight * (0.0 if model is None else model.score(text))
+            + options.lm_weight * (0.0 if model is None else model.score(words))
         )
         for hotword in options.hotwords:
             phrase = hotword.split()
-            for start in range(len(words)):
-                if words[start : start + len(phrase)] == phrase:
-                    scores[text] += options.hotword_boost * len(phrase)
+            for start in range(len(texts)):
+                if texts[start : start + len(phrase)] == phrase:
+                    scores[symbols] += options.hotword_boost * len(phrase)
     return scores
 
 
-def as_scores(found: list[TextHypothesis]) -> dict[str, float]:
-    return {one.text: one.score for one in found}
+def as_scores(found: list[TextHypothesis]) -> dict[tuple[int, ...], float]:
+    return {one.symbols: one.score for one in found}
 
 
 def wide(**options: object) -> DecodingOptions:
@@ -132,7 +168,11 @@ def wide(**options: object) -> DecodingOptions:
 
 
 def flat() -> Lexicon:
-    return Lexicon(dict.fromkeys(WORDS, 0.0))
+    return Lexicon(dict.fromkeys(WORDS, 0.0), SUBWORDS)
+
+
+def decoder_of(options: DecodingOptions, model: BigramModel | None = None) -> Decoder:
+    return Decoder(options, SUBWORDS, flat(), model)
 
 
 @settings(max_examples=15, deadline=None)
@@ -164,8 +204,9 @@ def test_a_beam_wide_enough_scores_every_text_as_its_definition_does(
         open_vocabulary=open_vocabulary,
     )
     model = BigramModel(frequent=frequent) if frequent else None
-    found = Decoder(options, flat(), model)(log_probs)
+    found = decoder_of(options, model)(log_probs)
     assert as_scores(found) == pytest.approx(truth(log_probs, options, model), abs=1e-6)
+    assert all(one.text == SUBWORDS.decode(one.symbols) for one in found)
     assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
 
 
@@ -178,14 +219,17 @@ def test_hotwords_bring_their_boost_once_a_word_and_nothing_is_left_of_half_a_on
     hotwords = ("ab", "a b", "b'a")
     options = wide(hotwords=hotwords, hotword_boost=boost, open_vocabulary=open_vocabulary)
     model = BigramModel()
-    found = Decoder(options, flat(), model)(log_probs)
+    found = decoder_of(options, model)(log_probs)
     assert as_scores(found) == pytest.approx(truth(log_probs, options, model), abs=1e-6)
 
 
 @settings(max_examples=50, deadline=None)
 @given(
     rows=st.lists(
-        st.lists(st.one_of(st.just(-math.inf), st.floats(-800.0, 0.0)), min_size=5, max_size=5), max_size=8
+        st.lists(
+            st.one_of(st.just(-math.inf), st.floats(-800.0, 0.0)), min_size=len(FEW), max_size=len(FEW)
+        ),
+        max_size=8,
     ),
     beam=st.integers(2, 4),
     temperature=st.sampled_from([1.0, 2.0]),
@@ -197,34 +241,37 @@ def test_whatever_the_network_says_the_answer_is_made_of_words(
 ) -> None:
     options = DecodingOptions(beam=beam, temperature=temperature, open_vocabulary=open_vocabulary)
     model = BigramModel() if with_model else None
-    found = Decoder(options, flat(), model)(torch.tensor(rows).view(-1, SYMBOL_COUNT))
+    found = decoder_of(options, model)(torch.tensor(rows).view(-1, len(FEW)))
     assert 1 <= len(found) <= beam
-    assert len({one.text for one in found}) == len(found)
+    assert len({one.symbols for one in found}) == len(found)
     for one in found:
-        assert one.text == " ".join(one.text.split())
+        assert one.text == SUBWORDS.decode(one.symbols) == " ".join(one.text.split())
+        assert not one.symbols or SUBWORDS.ends_word[one.symbols[-1]]
+        assert not any(word[0] == "'" or word[-1] == "'" for word in one.text.split())
         assert not math.isnan(one.score)
         assert open_vocabulary or set(one.text.split()) <= set(WORDS)
 
 
 def spoken(text: str, confidence: float = 0.9) -> Tensor:
-    """Log-probabilities of a network that hears a text well: each symbol for a step, then a blank."""
-    steps = torch.full((2 * len(text) + 1, len(SYMBOLS)), (1 - confidence) / (len(SYMBOLS) - 1))
+    """Log-probabilities of a network that hears a text well: each letter for a step, then a blank."""
+    symbols = LETTERS.encode(text)
+    steps = torch.full((2 * len(symbols) + 1, len(LETTERS)), (1 - confidence) / (len(LETTERS) - 1))
     steps[:, BLANK] = confidence
-    for place, symbol in enumerate(encode(text)):
-        steps[2 * place + 1, BLANK] = (1 - confidence) / (len(SYMBOLS) - 1)
+    for place, symbol in enumerate(symbols):
+        steps[2 * place + 1, BLANK] = (1 - confidence) / (len(LETTERS) - 1)
         steps[2 * place + 1, symbol] = confidence
     return steps.log()
 
 
 def ranked(words: list[str]) -> Lexicon:
     """Words, the most frequent first."""
-    return Lexicon({word: -math.log(rank) for rank, word in enumerate(words, start=2)})
+    return Lexicon({word: -math.log(rank) for rank, word in enumerate(words, start=2)}, LETTERS)
 
 
 def best(text: str, words: str, **options: object) -> str:
     """What the decoder makes of a text that is heard well, if it knows some words, frequent ones first."""
-    decoder = Decoder(DecodingOptions(**{"beam": 16, **options}), ranked(words.split()))  # type: ignore[arg-type]
-    return decoder(spoken(text))[0].text
+    chosen = DecodingOptions(**{"beam": 16, **options})  # type: ignore[arg-type]
+    return Decoder(chosen, LETTERS, ranked(words.split()))(spoken(text))[0].text
 
 
 def test_a_word_that_nobody_knows_becomes_one_that_is_known() -> None:
@@ -249,39 +296,45 @@ def test_a_hotword_that_nobody_says_is_not_heard() -> None:
 
 
 def test_a_word_that_breaks_off_at_the_end_is_left_away() -> None:
-    assert best("the ca", "the castle", open_vocabulary=False, beam=2) == "the"
+    log_probs = spoken("the castle")[: 2 * len("theca") + 1]
+    decoder = Decoder(DecodingOptions(beam=2, open_vocabulary=False), LETTERS, ranked(["the", "castle"]))
+    assert decoder(log_probs)[0].text == "the"
+    assert greedy(log_probs[None], torch.tensor([len(log_probs)]), LETTERS) == ["the ca"]
 
 
 def test_silence_has_no_words() -> None:
-    silence = torch.full((50, len(SYMBOLS)), 1e-4).log()
+    silence = torch.full((50, len(SUBWORDS)), 1e-4).log()
     silence[:, BLANK] = 0.0
-    found = Decoder(DecodingOptions(beam=16), flat(), BigramModel())(silence)
+    found = decoder_of(DecodingOptions(beam=16), BigramModel())(silence)
     assert found[0].text == ""
 
 
 def test_the_language_model_decides_between_words_that_sound_alike() -> None:
-    log_probs = spoken("a")
-    log_probs[1, encode("a")[0]] = log_probs[1, encode("b")[0]] = math.log(0.5)
+    a, b = SUBWORDS.spell("a"), SUBWORDS.spell("b")
+    log_probs = torch.full((3, len(SUBWORDS)), 1e-3).log()
+    log_probs[[0, 2], BLANK] = log_probs[1, a] = log_probs[1, b] = math.log(0.5)
     model = BigramModel()
     options = DecodingOptions(beam=16, open_vocabulary=False)
-    found = as_scores(Decoder(options, flat(), model)(log_probs))
-    expected = options.lm_weight * (model.score("a") - model.score("b"))
-    assert found["a"] - found["b"] == pytest.approx(expected, abs=1e-3)
+    found = as_scores(decoder_of(options, model)(log_probs))
+    expected = options.lm_weight * (model.score(["a"]) - model.score(["b"]))
+    assert found[a] - found[b] == pytest.approx(expected, abs=1e-3)
 
 
 def test_the_language_model_is_asked_for_many_histories_at_once() -> None:
     model = BigramModel()
     log_probs = log_probs_of(1, 30, 0.5)
-    Decoder(DecodingOptions(beam=16), flat(), model)(log_probs)
+    decoder_of(DecodingOptions(beam=16), model)(log_probs)
     assert 0 < model.questions <= 31
 
 
 @pytest.mark.parametrize("beam", [2, 4, 16])
 @pytest.mark.parametrize("bonus", [-1.0, 1.0, 3.0])
+@pytest.mark.parametrize("hotwords", [(), ("ab", "a b", "b'a")])
 def test_what_is_never_made_would_not_have_stayed(
-    beam: int, bonus: float, monkeypatch: pytest.MonkeyPatch
+    beam: int, bonus: float, hotwords: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    decoder = Decoder(DecodingOptions(beam=beam, word_bonus=bonus, least=1e-4), flat(), BigramModel())
+    options = DecodingOptions(beam=beam, word_bonus=bonus, least=1e-4, hotwords=hotwords)
+    decoder = decoder_of(options, BigramModel())
     sounds = [log_probs_of(seed, 30, 0.5 + 0.3 * seed) for seed in range(8)]
     found = decoder.all(sounds)
     monkeypatch.setattr(word_search._Search, "_limits", lambda self: np.full(len(self.texts), -np.inf))
@@ -318,15 +371,15 @@ class OneThingToSay:
 def test_a_rare_word_that_is_expected_here_is_followed_before_frequent_ones() -> None:
     lexicon = ranked(["bat", "cat", "mat", "sat", "hat"])
     log_probs = spoken("hat")
-    log_probs[1, encode("bcmsh")] = math.log(0.19)  # it might be any of them
+    log_probs[1, [LETTERS.spell(word)[0] for word in lexicon.words]] = math.log(0.19)  # it might be any
     options = DecodingOptions(beam=2, open_vocabulary=False)
     model = OneThingToSay(("</s>", "<unknown>", *lexicon.words), "hat")
-    assert Decoder(options, lexicon)(log_probs)[0].text == "bat"
-    assert Decoder(options, lexicon, model)(log_probs)[0].text == "hat"
+    assert Decoder(options, LETTERS, lexicon)(log_probs)[0].text == "bat"
+    assert Decoder(options, LETTERS, lexicon, model)(log_probs)[0].text == "hat"
 
 
 def test_a_decoder_can_be_asked_again() -> None:
-    decoder = Decoder(DecodingOptions(beam=16), flat(), BigramModel())
+    decoder = decoder_of(DecodingOptions(beam=16), BigramModel())
     first = decoder(log_probs_of(1, 20, 2.0))
     decoder(log_probs_of(2, 20, 2.0))
     assert decoder(log_probs_of(1, 20, 2.0)) == first
@@ -334,41 +387,44 @@ def test_a_decoder_can_be_asked_again() -> None:
 
 def test_many_improbable_steps_are_still_told_apart() -> None:
     log_probs = spoken("a b " * 20) - 40.0  # far below what a float could hold as a product
-    found = Decoder(DecodingOptions(beam=16, least=0.0, temperature=1.0), flat())(log_probs)[0]
+    options = DecodingOptions(beam=16, least=0.0, temperature=1.0)
+    found = Decoder(options, LETTERS, ranked(list(WORDS)))(log_probs)[0]
     assert found.text == "a b " * 19 + "a b"
     assert found.log_prob == pytest.approx(-40.0 * len(log_probs), rel=0.01)
 
 
 @given(st.dictionaries(st.text("ab'", min_size=1, max_size=4), st.floats(-9.0, 0.0), min_size=1))
-def test_a_walk_through_the_lexicon_meets_every_word_and_the_best_below(log_probs: dict[str, float]) -> None:
-    valid = {word: value for word, value in log_probs.items() if collapse(encode(word)) and "''" not in word}
-    valid = {word: value for word, value in valid.items() if word.strip("'") == word}
+def test_a_walk_through_the_lexicon_meets_every_word_and_the_words_below(log_probs: dict[str, float]) -> None:
+    valid = [word for word in log_probs if "''" not in word and word.strip("'") == word]
     if not valid:
         with pytest.raises(InputError, match="no word"):
-            Lexicon(log_probs)
+            Lexicon(log_probs, SUBWORDS)
         return
-    lexicon = Lexicon(log_probs)
-    assert lexicon.words == sorted(valid)
-    outside = len(lexicon.children) - 1
-    assert (lexicon.children[outside] == outside).all() and lexicon.word[outside] == -1
-    for text in {word[:length] for word in valid for length in range(len(word) + 1)}:
+    lexicon = Lexicon(log_probs, SUBWORDS)
+    assert lexicon.words == sorted(valid, key=SUBWORDS.spell)
+    assert lexicon.log_probs == [log_probs[word] for word in lexicon.words]
+    assert lexicon.first[lexicon.outside] == lexicon.last[lexicon.outside] == 0
+    spelled = {SUBWORDS.spell(word): word for word in valid}
+    every = np.arange(len(SUBWORDS))
+    for text in {symbols[:length] for symbols in spelled for length in range(len(symbols) + 1)}:
         node = 0
-        for symbol in encode(text):
-            node = lexicon.children[node, symbol]
-        below = {word for word in valid if word.startswith(text)}
-        assert set(lexicon.words[lexicon.first[node] : lexicon.last[node]]) == below
-        word = lexicon.word[node]
-        assert (None if word < 0 else lexicon.words[word]) == (text if text in valid else None)
-        following = np.flatnonzero(lexicon.children[node] != outside)
-        assert {text + decode([symbol]) for symbol in following.tolist()} == {
-            word[: len(text) + 1] for word in below if word != text
+        for symbol in text:
+            (node,) = lexicon.after(np.array([node]), np.array([symbol]))
+        below = [word for symbols, word in spelled.items() if symbols[: len(text)] == text]
+        assert set(lexicon.words[lexicon.first[node] : lexicon.last[node]]) == set(below)
+        following = lexicon.after(np.full(len(every), node), every)
+        assert {(*text, symbol) for symbol in np.flatnonzero(following != lexicon.outside).tolist()} == {
+            symbols[: len(text) + 1] for symbols in map(SUBWORDS.spell, below) if symbols != text
         }
+    nowhere = lexicon.after(np.full(len(every), lexicon.outside), every)
+    assert (nowhere == lexicon.outside).all()
 
 
 @pytest.mark.parametrize("size", [3, 40, 1000])
 def test_the_best_of_a_stretch_of_words_is_its_highest(size: int) -> None:
     generator = np.random.default_rng(size)
-    lexicon = Lexicon(dict(zip(_names(size), generator.normal(size=size).tolist(), strict=True)))
+    likely = dict(zip(_names(size), generator.normal(size=size).tolist(), strict=True))
+    lexicon = Lexicon(likely, LETTERS)
     histories = Histories(WordScores(lexicon, None))
     first = generator.integers(size, size=500)
     last = first + 1 + (generator.random(500) * (size - first)).astype(np.int64)
@@ -381,7 +437,7 @@ def test_the_best_of_a_stretch_of_words_is_its_highest(size: int) -> None:
 def test_what_a_word_may_become_counts_rare_words_by_their_rank(frequent: int) -> None:
     names = _names(40)
     model = BigramModel(("</s>", "<unknown>", *names), frequent)
-    lexicon = Lexicon(dict.fromkeys(names, 0.0))  # in the vocabulary's order, as the names are
+    lexicon = Lexicon(dict.fromkeys(names, 0.0), LETTERS)  # in the vocabulary's order, as the names are
     histories = Histories(WordScores(lexicon, model))
     share = 1.0 / np.arange(1, 43)
     rare = float(model.table[0, frequent:].logsumexp(dim=0)) + np.log(share / share[frequent:].sum())
@@ -408,7 +464,7 @@ def test_what_is_found_in_an_utterance_does_not_depend_on_the_others(
     seed: int, hotwords: tuple[str, ...], with_model: bool
 ) -> None:
     options = DecodingOptions(beam=4, least=1e-4, hotwords=hotwords)
-    decoder = Decoder(options, flat(), BigramModel() if with_model else None)
+    decoder = decoder_of(options, BigramModel() if with_model else None)
     sounds = [log_probs_of(seed + number, steps, 1.5) for number, steps in enumerate([9, 0, 30, 1, 30])]
     assert decoder.all(sounds) == [decoder(sound) for sound in sounds]
     assert decoder.all([]) == []
@@ -420,9 +476,9 @@ def test_what_is_found_in_an_utterance_does_not_depend_on_the_others(
 )
 def test_a_hotword_that_cannot_be_heard_is_an_error(options: dict[str, object], reason: str) -> None:
     with pytest.raises(InputError, match=reason):
-        Decoder(DecodingOptions(**{"beam": 16, **options}), flat())  # type: ignore[arg-type]
+        decoder_of(DecodingOptions(**{"beam": 16, **options}))  # type: ignore[arg-type]
 
 
 def test_hotwords_need_words() -> None:
     with pytest.raises(InputError, match="lexicon"):
-        Decoder(DecodingOptions(beam=16, hotwords=("a",)))
+        Decoder(DecodingOptions(beam=16, hotwords=("a",)), SUBWORDS)

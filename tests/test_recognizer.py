@@ -24,7 +24,7 @@ from speech.audio import SAMPLE_RATE, load_audio
 from speech.network import SpeechConfig, SpeechNetwork
 from speech.pool import BATCH_FRAMES, Heard, batches
 from speech.pronunciations import PHONES
-from speech.text import SYMBOLS
+from speech.subwords import LETTER_SYMBOLS
 
 SAMPLES = Path(__file__).parents[1] / "speech" / "samples"
 NAMES = ("tags", "service", "city")
@@ -38,7 +38,7 @@ def recognizer() -> Recognizer:
 @pytest.fixture(scope="module")
 def tiny() -> Recognizer:
     torch.manual_seed(0)
-    config = SpeechConfig(SYMBOLS, PHONES, channels=8, hidden_size=8, lower_layers=1, upper_layers=1)
+    config = SpeechConfig(LETTER_SYMBOLS, PHONES, channels=8, hidden_size=8, lower_layers=1, upper_layers=1)
     return Recognizer(SpeechNetwork(config), "tiny")
 
 
@@ -117,8 +117,8 @@ import resource, sys
 from speech import Recognizer
 from speech.network import SpeechConfig, SpeechNetwork
 from speech.pronunciations import PHONES
-from speech.text import SYMBOLS
-config = SpeechConfig(SYMBOLS, PHONES, channels=8, hidden_size=8, lower_layers=1, upper_layers=1)
+from speech.subwords import LETTER_SYMBOLS
+config = SpeechConfig(LETTER_SYMBOLS, PHONES, channels=8, hidden_size=8, lower_layers=1, upper_layers=1)
 Recognizer(SpeechNetwork(config), "tiny").transcribe(sys.argv[1])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """

@@ -31,7 +31,7 @@ from speech.language_model import (
 from speech.network import SpeechConfig, SpeechNetwork
 from speech.pronunciations import PHONES
 from speech.stream import Stream, Update
-from speech.text import SYMBOLS
+from speech.subwords import LETTER_SYMBOLS
 
 ROOT = Path(__file__).parents[1]
 SAMPLES = ROOT / "speech" / "samples"
@@ -40,7 +40,7 @@ SAMPLES = ROOT / "speech" / "samples"
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
-    config = SpeechConfig(SYMBOLS, PHONES, channels=8, hidden_size=8, lower_layers=1, upper_layers=1)
+    config = SpeechConfig(LETTER_SYMBOLS, PHONES, channels=8, hidden_size=8, lower_layers=1, upper_layers=1)
     directory = tmp_path_factory.mktemp("models") / "tiny"
     write_model(directory, dataclasses.asdict(config), SpeechNetwork(config).state_dict(), "# Tiny\n")
     return directory

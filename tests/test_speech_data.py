@@ -21,7 +21,9 @@ from speech.data import (
     utterances,
 )
 from speech.features import FeatureConfig
-from speech.text import encode
+from speech.subwords import LETTER_SYMBOLS, Subwords
+
+LETTERS = Subwords(LETTER_SYMBOLS)
 
 
 def write_noise(path: Path, seconds: float) -> Path:
@@ -90,7 +92,7 @@ def test_the_first_epoch_goes_from_short_to_long_and_later_ones_do_not(
 ) -> None:
     (cache,) = cache_features(found, FeatureConfig(), tmp_path, processes=1)
     training_set = TrainingSet(
-        [cache], FeatureConfig(), encode, batch_frames=100, augmentation=NO_AUGMENTATION
+        [cache], FeatureConfig(), LETTERS.encode, LETTERS.encode, 100, augmentation=NO_AUGMENTATION
     )
     assert training_set.plan(0, np.random.default_rng(0)) == [[0], [1], [2], [3]]
     orders = [str(training_set.plan(epoch, np.random.default_rng(epoch))) for epoch in range(1, 9)]
@@ -99,7 +101,9 @@ def test_the_first_epoch_goes_from_short_to_long_and_later_ones_do_not(
 
 def test_processes_side_by_side_read_batches_of_like_length(found: list[Utterance], tmp_path: Path) -> None:
     (cache,) = cache_features(found, FeatureConfig(), tmp_path, processes=1)
-    training_set = TrainingSet([cache], FeatureConfig(), encode, 100, NO_AUGMENTATION, False, processes=2)
+    training_set = TrainingSet(
+        [cache], FeatureConfig(), LETTERS.encode, LETTERS.encode, 100, NO_AUGMENTATION, False, processes=2
+    )
     for epoch in range(8):
         order = training_set.plan(epoch, np.random.default_rng(epoch))
         lengths = [max(cache.lengths[batch]) for batch in order]
@@ -112,11 +116,11 @@ def test_processes_side_by_side_read_batches_of_like_length(found: list[Utteranc
 
 def test_a_batch_is_padded_with_zeros_and_knows_its_symbols() -> None:
     features = [np.ones((3, 80), np.float32), np.ones((5, 80), np.float32)]
-    batch = collate(features, ["ab", "c"], [[], [7, 9]])
+    batch = collate(features, [[3, 4], [5]], [[], [7, 9]])
     assert batch.features.shape == (2, 5, 80)
     assert not batch.features[0, 3:].any()
     assert batch.lengths.tolist() == [3, 5]
-    assert batch.targets.tolist() == [*encode("ab"), *encode("c")]
+    assert batch.targets.tolist() == [3, 4, 5]
     assert batch.target_lengths.tolist() == [2, 1]
     assert batch.phones.tolist() == [7, 9]
     assert batch.phone_lengths.tolist() == [0, 2]

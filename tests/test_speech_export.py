@@ -22,7 +22,7 @@ from speech.export import export, word_error_rate
 from speech.features import FeatureConfig
 from speech.network import SpeechConfig, SpeechNetwork
 from speech.pronunciations import PHONES
-from speech.text import SYMBOLS
+from speech.subwords import LETTER_SYMBOLS
 
 SAMPLES = Path(__file__).parents[1] / "speech" / "samples"
 
@@ -46,7 +46,7 @@ def sentences() -> list[Tensor]:
 
 def tiny(features: FeatureConfig | None = None) -> Recognizer:
     torch.manual_seed(0)
-    shape = SpeechConfig(SYMBOLS, PHONES, channels=8, hidden_size=6, lower_layers=2, upper_layers=1)
+    shape = SpeechConfig(LETTER_SYMBOLS, PHONES, channels=8, hidden_size=6, lower_layers=2, upper_layers=1)
     network = SpeechNetwork(replace(shape, features=features or FeatureConfig()))
     torch.nn.init.normal_(network.heard.weight)  # zeros would hide the lower half's answer
     return Recognizer(network, "tiny", exact=True)

@@ -13,7 +13,7 @@ from speech.augmentation import NO_AUGMENTATION
 from speech.data import FeatureCache, TrainingSet
 from speech.features import FeatureConfig
 from speech.splicing import Splicer
-from speech.text import decode, encode
+from speech.subwords import LETTER_SYMBOLS, Subwords
 from speech.word_times import TimedWord, timed_words
 
 # Every frame holds the number of its utterance and its own: what comes from where can be read off.
@@ -100,11 +100,14 @@ def test_a_batch_has_the_symbols_and_phones_of_the_new_words() -> None:
     spans = np.stack([np.zeros(4, np.int64), ends - [len(sound) for sound in sounds], ends], axis=1)
     texts = tuple(" ".join(word.text for word in words) for words in WORDS)
     cache = FeatureCache((np.concatenate(sounds),), spans, texts)
-    training_set = TrainingSet([cache], FeatureConfig(), encode, 400, NO_AUGMENTATION, splicer=splicer())
+    letters = Subwords(LETTER_SYMBOLS)
+    training_set = TrainingSet(
+        [cache], FeatureConfig(), letters.encode, letters.encode, 400, NO_AUGMENTATION, splicer=splicer()
+    )
     batch = training_set.collate([0, 3], np.random.default_rng(0))
     first, second = batch.targets.split(batch.target_lengths.tolist())
-    assert decode(first.tolist()) != texts[0]
-    assert decode(second.tolist()) == "alone"
+    assert letters.decode(first.tolist()) != texts[0]
+    assert letters.decode(second.tolist()) == "alone"
     assert batch.phones.tolist() == batch.targets.tolist()
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from speech.subwords import LETTER_SYMBOLS, LETTERS, Subwords, learn_subwords
+from speech.subwords import BLANK, LETTER_SYMBOLS, LETTERS, Subwords, learn_subwords
 
 WORDS = {"low": 5, "lower": 2, "newest": 6, "widest": 3}  # the example of Sennrich et al. 2016
 
@@ -58,6 +58,17 @@ def test_every_text_is_written_and_read_back(words: list[str]) -> None:
     assert sum(subwords.ends_word[symbol] for symbol in symbols) == len(words)
 
 
+@given(
+    st.lists(st.text("abc'", min_size=1, max_size=9), max_size=8),
+    st.lists(st.text("abc'", min_size=2, max_size=4).flatmap(lambda s: st.sampled_from([s, s + "_"]))),
+)
+def test_many_words_are_spelled_as_one_is(words: list[str], pieces: list[str]) -> None:
+    subwords = Subwords(tuple(dict.fromkeys((*LETTER_SYMBOLS, *pieces))))
+    table = subwords.spell_all(words)
+    assert [tuple(row[row != BLANK].tolist()) for row in table] == [subwords.spell(word) for word in words]
+    assert all((row[: len(subwords.spell(word))] != BLANK).all() for row, word in zip(table, words, strict=True))
+
+
 def test_earlier_pieces_are_preferred() -> None:
     subwords = Subwords((*LETTER_SYMBOLS, "bc", "ab", "abc_"))
     assert [subwords.symbols[symbol] for symbol in subwords.spell("abcd")] == ["a", "bc", "d_"]
@@ -66,6 +77,8 @@ def test_earlier_pieces_are_preferred() -> None:
 def test_what_is_no_letter_cannot_be_written() -> None:
     with pytest.raises(KeyError):
         Subwords(LETTER_SYMBOLS).encode("naïve")
+    with pytest.raises(KeyError, match="naïve"):
+        Subwords(LETTER_SYMBOLS).spell_all(["so", "naïve"])
 
 
 @pytest.mark.parametrize(
