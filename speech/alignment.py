@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from speech.subwords import BLANK, Subwords
-from speech.timing import Quiet, Span, place, spoken_span
+from speech.timing import Quiet, place, spoken_span
 
 # A table of so many steps and states is torchaudio's: the fastest for a segment, but of ten minutes it takes
 # longer than `windowed_path`, and 16 times its memory.

@@ -9,12 +9,16 @@ subwords, which need fewer steps (self-conditioned CTC, Nozaki and Komatsu 2021,
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from common.recurrent import LockedDropout, RecurrentConfig, RecurrentStack
+from common.errors import InputError
+from common.recurrent import LockedDropout, RecurrentConfig, RecurrentStack, without_initial_weights
 from common.topologies import Aligned
 from speech.features import FeatureConfig
 
@@ -140,6 +144,34 @@ class SpeechNetwork(nn.Module):
         x = x.masked_fill(~own.unsqueeze(-1), 0.0)
         missing = -x.shape[1] % self.config.join
         return nn.functional.pad(x, (0, 0, 0, missing)).unflatten(1, (-1, self.config.join)).flatten(2)
+
+
+def network_from_model(
+    stored: Mapping[str, Any], weights: Mapping[str, Tensor], directory: Path
+) -> SpeechNetwork:
+    """The network of a model directory, as `read_model` gives it.
+
+    Args:
+        stored: the configuration.
+        weights: of the network.
+        directory: where they come from, for the error.
+
+    Raises:
+        InputError: if it is a model of another kind.
+    """
+    try:
+        features = FeatureConfig(**stored["features"])
+        symbols, phones = tuple(stored["symbols"]), tuple(stored["phones"])
+        shape = {**stored, "symbols": symbols, "phones": phones, "features": features}
+        with without_initial_weights():
+            network = SpeechNetwork(SpeechConfig(**shape))
+    except (KeyError, TypeError) as error:
+        raise InputError(directory, f"is not a speech model: {error}") from error
+    try:
+        network.load_state_dict(dict(weights))
+    except RuntimeError as error:  # it names every weight
+        raise InputError(directory, "is not a speech model: config and weights do not match") from error
+    return network
 
 
 def ctc_loss(log_probs: Tensor, steps: Tensor, targets: Tensor, target_lengths: Tensor) -> Tensor:

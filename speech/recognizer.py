@@ -6,14 +6,10 @@ print(Recognizer.load().transcribe("talk.mp3").text)
 
 from __future__ import annotations
 
-import math
-import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
@@ -22,27 +18,23 @@ from common.errors import InputError
 from common.model_files import find_model, read_model
 from common.processes import Helpers
 from common.quantized import multiplies_bfloat16_faster
-from common.recurrent import without_initial_weights
 from speech.alignment import Piece, Word, align_pieces, forced_path, steps_needed, words_of_path
-from speech.audio import SAMPLE_RATE, is_silence, load_audio, not_recorded, read_audio, require_sound
+from speech.audio import SAMPLE_RATE, load_audio, require_sound
 from speech.decoding import Decoder, least_wrong
-from speech.features import FeatureConfig, LogMel
+from speech.features import LogMel
 from speech.language_model import SPECIAL, LanguageModel, load_language_model
 from speech.lexicon import Lexicon
-from speech.network import SpeechConfig, SpeechNetwork
+from speech.network import SpeechNetwork, network_from_model
 from speech.options import DecodingOptions
-from speech.pool import End, Heard, batches, pools, read_ahead
-from speech.segments import SpeechDetector, clean, split
+from speech.pipeline import Source, Timed, hear_all, read, source_name, timed
+from speech.pool import Heard
+from speech.segments import SpeechDetector, clean
 from speech.stream import Stream
 from speech.subwords import Subwords
 from speech.text import normalize
 from speech.timing import Quiet
-from speech.transcript import Part, Recording, Transcript, joined
+from speech.transcript import Transcript, joined
 
-Source = str | Path | BinaryIO | Tensor
-
-# What was made of each segment of a batch, and the seconds that it took.
-Timed = tuple[list[Part], float]
 WordHelpers = Helpers[Sequence[Heard], Timed[tuple[Word, ...]]]
 
 BUNDLED = Path(__file__).parent / "models"
@@ -181,7 +173,8 @@ class Recognizer:
             return self.words(batch, options)
 
         helpers = helpers or Helpers.none()
-        for number, recording in self._hear_all(sources, words_of, batch_size, helpers, progress):
+        items = read(sources, self.detector(), self.log_mel)
+        for number, recording in hear_all(items, words_of, batch_size, helpers, progress):
             yield number, recording.result(joined), recording.seconds
 
     def helpers(self, count: int, options: DecodingOptions | None = None) -> WordHelpers:
@@ -237,16 +230,17 @@ class Recognizer:
             for number, (source, text) in enumerate(recordings):
                 symbols = self.subwords.encode(normalize(text))
                 if symbols:
-                    known.append((number, _name(source), symbols))
+                    known.append((number, source_name(source), symbols))
                     yield source
                 else:
-                    textless.append((number, _name(source)))
+                    textless.append((number, source_name(source)))
 
         def pieces_of(batch: Sequence[Heard]) -> list[Piece]:
             # A copy: the whole batch would otherwise be kept for each of its pieces.
             return [replace(piece, log_probs=piece.log_probs.clone()) for piece in self._hear(batch)]
 
-        for position, recording in self._hear_all(sources(), pieces_of, batch_size, Helpers.none()):
+        items = read(sources(), self.detector(), self.log_mel)
+        for position, recording in hear_all(items, pieces_of, batch_size, Helpers.none()):
             number, name, symbols = known[position]
             yield number, recording.result(partial(self._aligned, name, symbols))
         for number, name in textless:
@@ -290,7 +284,7 @@ class Recognizer:
             InputError: if the file cannot be read or holds no sound.
         """
         samples = clean(source) if isinstance(source, Tensor) else load_audio(source)
-        require_sound(samples, _name(source))
+        require_sound(samples, source_name(source))
         return self.log_mel.decibels(samples)
 
     @torch.inference_mode()
@@ -350,83 +344,6 @@ class Recognizer:
             self._detector = SpeechDetector.load()
         return self._detector
 
-    def _hear_all(
-        self,
-        sources: Iterable[Source],
-        hear: Callable[[Sequence[Heard]], list[Part]],
-        batch_size: int,
-        helpers: Helpers[Sequence[Heard], Timed[Part]],
-        progress: Callable[[float], object] | None = None,
-    ) -> Iterator[tuple[int, Recording[Part]]]:
-        """Read any number of recordings and have their segments heard, in batches of like length.
-
-        Args:
-            sources: recordings as in `transcribe`.
-            hear: what is made of the segments of a batch.
-            batch_size, progress: as in `transcribe_all`.
-            helpers: processes that do the same.
-
-        Yields:
-            As soon as a recording is done: its number, and the recording.
-        """
-        recordings: dict[int, Recording[Part]] = {}
-        report = progress or (lambda _: None)
-
-        def waiting() -> Generator[Sequence[Heard], None, None]:
-            for pool in pools(read_ahead(self._read(sources))):
-                for item in pool:
-                    recordings.setdefault(item.number, Recording()).take(item)
-                segments = [item for item in pool if isinstance(item, Heard) and item.number in recordings]
-                yield from batches(segments, batch_size, 1 + helpers.ready)
-                if not segments:
-                    yield []  # nothing is said in what was read: that is done as well
-
-        with closing(waiting()) as found, closing(helpers.work(partial(_timed, hear), found)) as results:
-            for batch, (parts, seconds) in results:
-                share = seconds / max(1e-9, sum(one.sound_seconds for one in batch))
-                for segment, part in zip(batch, parts, strict=True):
-                    # It is there no more if its rest could not be read.
-                    if (recording := recordings.get(segment.number)) is not None:
-                        report(recording.add(segment, part, share * segment.sound_seconds))
-                for number in [number for number, one in recordings.items() if one.done]:
-                    report(recordings[number].rest)
-                    yield number, recordings.pop(number)
-
-    def _read(self, sources: Iterable[Source]) -> Iterator[Heard | End]:
-        """Read recordings one after another: their segments, and an end for each."""
-        detector = self.detector()
-        for number, source in enumerate(sources):
-            started, waited = time.perf_counter(), 0.0
-            samples = count = 0
-            lowest, highest = math.inf, -math.inf
-
-            def pieces(source: Source = source) -> Iterator[Tensor]:
-                nonlocal samples, lowest, highest
-                for piece in [clean(source)] if isinstance(source, Tensor) else read_audio(source):
-                    if len(piece):
-                        samples += len(piece)
-                        low, high = piece.aminmax()
-                        lowest, highest = min(lowest, float(low)), max(highest, float(high))
-                        yield piece
-
-            problem: InputError | None = None
-            try:
-                for segment in split(pieces(), detector):
-                    seconds = len(segment.samples) / SAMPLE_RATE
-                    heard = Heard(
-                        number, count, segment.start_seconds, self.log_mel(segment.samples), seconds
-                    )
-                    count += 1
-                    paused = time.perf_counter()
-                    yield heard
-                    waited += time.perf_counter() - paused
-                if is_silence(highest - lowest):
-                    raise not_recorded(_name(source), samples / SAMPLE_RATE)
-            except InputError as error:
-                problem = error
-            spent = time.perf_counter() - started - waited
-            yield End(number, count, samples / SAMPLE_RATE, problem, spent)
-
     @torch.inference_mode()
     def words(self, batch: Sequence[Heard], options: DecodingOptions) -> list[tuple[Word, ...]]:
         """The words of each segment of a batch, with their times in the recording."""
@@ -461,52 +378,10 @@ class Recognizer:
         ]
 
 
-def _timed(hear: Callable[[Sequence[Heard]], list[Part]], batch: Sequence[Heard]) -> Timed[Part]:
-    """What is made of a batch, which may be empty, and the seconds that it takes."""
-    started = time.perf_counter()
-    parts = hear(batch) if batch else []
-    return parts, time.perf_counter() - started
-
-
 def _helper(
     model: Path, language_model: Path | None, options: DecodingOptions, exact: bool
 ) -> Callable[[Sequence[Heard]], Timed[tuple[Word, ...]]]:
     """What recognises in another process."""
     recognizer = Recognizer.load(model, language_model=language_model, exact=exact)
     recognizer.decoder(options)  # reads the words now and not with the first batch
-    return partial(_timed, partial(recognizer.words, options=options))
-
-
-def _name(source: Source) -> str:
-    """What a message calls a source."""
-    if isinstance(source, Tensor):
-        return "samples"
-    return str(source) if isinstance(source, str | Path) else str(getattr(source, "name", "recording"))
-
-
-def network_from_model(
-    stored: Mapping[str, Any], weights: Mapping[str, Tensor], directory: Path
-) -> SpeechNetwork:
-    """The network of a model directory, as `read_model` gives it.
-
-    Args:
-        stored: the configuration.
-        weights: of the network.
-        directory: where they come from, for the error.
-
-    Raises:
-        InputError: if it is a model of another kind.
-    """
-    try:
-        features = FeatureConfig(**stored["features"])
-        symbols, phones = tuple(stored["symbols"]), tuple(stored["phones"])
-        shape = {**stored, "symbols": symbols, "phones": phones, "features": features}
-        with without_initial_weights():
-            network = SpeechNetwork(SpeechConfig(**shape))
-    except (KeyError, TypeError) as error:
-        raise InputError(directory, f"is not a speech model: {error}") from error
-    try:
-        network.load_state_dict(dict(weights))
-    except RuntimeError as error:  # it names every weight
-        raise InputError(directory, "is not a speech model: config and weights do not match") from error
-    return network
+    return partial(timed, partial(recognizer.words, options=options))

@@ -62,5 +62,7 @@ def test_hours_of_dull_steps_keep_what_was_heard() -> None:
 def test_a_step_in_which_nothing_is_likely_makes_no_text_longer() -> None:
     log_probs = torch.zeros(5, len(LETTERS)).log_softmax(-1)
     log_probs[0, A] = 0.0
-    (found,) = WordSearch(DecodingOptions(temperature=1.0, least=0.6), Lexicon({"a": -1.0}, LETTERS))([log_probs])
+    (found,) = WordSearch(DecodingOptions(temperature=1.0, least=0.6), Lexicon({"a": -1.0}, LETTERS))(
+        [log_probs]
+    )
     assert [one.text for one in found] == ["a", ""]

@@ -226,9 +226,7 @@ def test_hotwords_bring_their_boost_once_a_word_and_nothing_is_left_of_half_a_on
 @settings(max_examples=50, deadline=None)
 @given(
     rows=st.lists(
-        st.lists(
-            st.one_of(st.just(-math.inf), st.floats(-800.0, 0.0)), min_size=len(FEW), max_size=len(FEW)
-        ),
+        st.lists(st.one_of(st.just(-math.inf), st.floats(-800.0, 0.0)), min_size=len(FEW), max_size=len(FEW)),
         max_size=8,
     ),
     beam=st.integers(2, 4),

@@ -12,7 +12,6 @@ from speech.pronunciations import PHONES
 from speech.subwords import BLANK, LETTER_SYMBOLS, Subwords
 from speech.train import take_over
 
-
 LETTERS = Subwords(LETTER_SYMBOLS)
 
 

@@ -66,7 +66,9 @@ def test_many_words_are_spelled_as_one_is(words: list[str], pieces: list[str]) -
     subwords = Subwords(tuple(dict.fromkeys((*LETTER_SYMBOLS, *pieces))))
     table = subwords.spell_all(words)
     assert [tuple(row[row != BLANK].tolist()) for row in table] == [subwords.spell(word) for word in words]
-    assert all((row[: len(subwords.spell(word))] != BLANK).all() for row, word in zip(table, words, strict=True))
+    assert all(
+        (row[: len(subwords.spell(word))] != BLANK).all() for row, word in zip(table, words, strict=True)
+    )
 
 
 def test_earlier_pieces_are_preferred() -> None:
