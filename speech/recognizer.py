@@ -197,7 +197,7 @@ class Recognizer:
 
         The text is taken as `speech.text.normalize` makes it: lower case, numbers spelled out. All of it
         should be said, and little else; how sure the network is of each word tells whether it is. Beside the
-        text, an hour of speech takes some 150 MB.
+        text, an hour of speech takes some 250 MB.
 
         Args:
             source: a recording as in `transcribe`.

@@ -6,9 +6,8 @@ words (Hannun et al. 2014, arXiv:1408.2873), and what hotwords bring. A known wo
 sequence of pieces is an unknown word. An empty text has no words and no end: where nothing is heard, nothing
 is said.
 
-All texts that are followed, of all utterances, stand in the columns of two tables, and each step is worked
-out for all of them together in a few dozen operations on arrays. What is found in an utterance does not
-depend on the others.
+Each step is worked out for all texts that are followed, of all utterances, in a few dozen operations on
+arrays. What is found in an utterance does not depend on the others.
 """
 
 from __future__ import annotations
@@ -22,18 +21,19 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from speech.beam import Following, Pieces, Texts, runs, text_scores
 from speech.condensed import Condensed
 from speech.histories import END, NOTHING, UNKNOWN, Histories, Numbers, Values, WordScores
 from speech.hotwords import HotWords, hot_phrases
 from speech.lexicon import Lexicon, WordModel
 from speech.options import DecodingOptions
-from speech.subwords import BLANK, Subwords
+from speech.subwords import BLANK
 
 # A text's key is that of the text without its last symbol, times this, plus the symbol: texts that are the
 # same have the same, whichever way they came about, and others have others (all but surely).
 _KEY_FACTOR = 6364136223846793005
 
-# Utterances that are searched at once: more would save little, and each takes some 2 MB.
+# Utterances that are searched at once: more would save little, and each takes some 4 MB.
 _TOGETHER = 32
 
 # Histories of an utterance that are followed at once, in most steps.
@@ -76,7 +76,7 @@ class WordSearch:
         self.options, self.lexicon = options, lexicon
         self.hot = HotWords(phrases, options.hotword_boost, lexicon.subwords) if phrases else None
         self.scores = WordScores(lexicon, model)
-        self.pieces = _Pieces(lexicon.subwords)
+        self.pieces = Pieces(lexicon.subwords)
 
     def __call__(self, utterances: Sequence[Tensor]) -> list[list[TextHypothesis]]:
         """The best texts of each utterance: up to `options.beam`, at least one.
@@ -87,96 +87,6 @@ class WordSearch:
         found = []
         for start in range(0, len(utterances), _TOGETHER):
             found += _Search(self, utterances[start : start + _TOGETHER]).run()
-        return found
-
-
-class _Pieces:
-    """What the search asks about symbols.
-
-    Attributes:
-        letters: (symbols,) how many each writes.
-        ends_word: (symbols,) whether it is the last of its word.
-        begins_word, follows: (symbols,) whether a word may begin with it, or have it further on: an
-            apostrophe stands within a word.
-    """
-
-    def __init__(self, subwords: Subwords) -> None:
-        letters = subwords.letters
-        self.letters = np.array([len(one) for one in letters])
-        self.ends_word = subwords.ends_word
-        self.follows = ~(self.ends_word & np.array([one.endswith("'") for one in letters]))
-        self.begins_word = self.follows & ~np.array([one.startswith("'") for one in letters])
-
-
-class _Texts:
-    """Beginnings of texts, in columns; those of an utterance in a row.
-
-    Attributes:
-        numbers: (9, texts), whose rows are the next nine.
-        utterance: that the text is of.
-        key, parent: of the text, and of the text without its last symbol.
-        symbol: the last one.
-        letters: of the word that has begun; 0 before a word's first piece.
-        node: of that word in the lexicon.
-        history: the words before it.
-        hot: state among the hotwords.
-        trace: where the symbols are written down.
-        values: (4, texts), whose rows are the next four.
-        blank, last: probability of the paths so far that end in a blank, and in the last symbol; only in the
-            first case does the same symbol once more make a new piece. A factor that an utterance's texts
-            have in common is kept apart.
-        settled: what complete words have added to the score.
-        bonus: the same, and what is expected of the word that has begun.
-    """
-
-    def __init__(self, numbers: Numbers, values: Values) -> None:
-        self.numbers, self.values = numbers, values
-        self.utterance, self.key, self.parent, self.symbol, self.letters = numbers[:5]
-        self.node, self.history, self.hot, self.trace = numbers[5:]
-        self.blank, self.last, self.settled, self.bonus = values
-
-    def __len__(self) -> int:
-        return len(self.utterance)
-
-    def __getitem__(self, columns: Numbers | NDArray[np.bool_]) -> _Texts:
-        """Some of the texts, as copies."""
-        return _Texts(self.numbers[:, columns], self.values[:, columns])
-
-    @staticmethod
-    def joined(parts: Sequence[_Texts]) -> _Texts:
-        """Several as one."""
-        numbers = np.concatenate([part.numbers for part in parts], axis=1)
-        return _Texts(numbers, np.concatenate([part.values for part in parts], axis=1))
-
-
-class _Following:
-    """The pairs of a text and a symbol that may follow it, those of a text next to each other.
-
-    Args:
-        texts: of the beam.
-        likely: (utterances, symbols) which symbols may follow.
-
-    Attributes:
-        likely: as given.
-        parents, symbols: (pairs,) of each.
-    """
-
-    def __init__(self, texts: _Texts, likely: NDArray[np.bool_]) -> None:
-        self.likely = likely
-        _, listed = np.nonzero(likely)
-        counts = np.count_nonzero(likely, axis=1)
-        own = counts[texts.utterance]
-        self._first = np.cumsum(own) - own  # of each text, its first pair
-        # From a pair to the place of its symbol in the list.
-        offset = (np.cumsum(counts) - counts)[texts.utterance] - self._first
-        self.parents = np.repeat(np.arange(len(texts)), own)
-        self.symbols = listed[np.arange(len(self.parents)) + offset[self.parents]]
-        self._rank = np.cumsum(likely, axis=1) - 1  # of each symbol in its utterance's part of the list
-        self._utterance = texts.utterance
-
-    def pairs(self, parents: Numbers, symbols: Numbers) -> Numbers:
-        """The pair of each text and a symbol that may follow it."""
-        found: Numbers = self._first[parents] + self._rank[self._utterance[parents], symbols]
         return found
 
 
@@ -195,7 +105,7 @@ class _Search:
         # Of each trace, the one without its last symbol, and that symbol.
         self.trace_before, self.trace_symbol = [-1], [BLANK]
         numbers = np.zeros((9, count), dtype=np.int64)
-        self.texts = _Texts(numbers, np.zeros((4, count)))
+        self.texts = Texts(numbers, np.zeros((4, count)))
         self.texts.utterance[:] = np.arange(count)
         self.texts.key[:] = 1 + np.arange(count)
         self.texts.symbol[:] = BLANK
@@ -232,7 +142,7 @@ class _Search:
         before, before_same = texts.blank + texts.last, unheard[0]
         texts.last *= heard[texts.utterance, texts.symbol]
         texts.blank[:] = before * heard[texts.utterance, BLANK]
-        following = _Following(texts, likely)
+        following = Following(texts, likely)
         parents, symbols = following.parents, following.symbols
         # What a text brings on its way to a longer one.
         brought = np.where(symbols == texts.symbol[parents], before_same[parents], before[parents])
@@ -256,7 +166,7 @@ class _Search:
         self.texts = self._best_of([texts, *longer], unheard)
         self._rescale()
 
-    def _go_on_to_known(self, following: _Following, brought: Values, possible: NDArray[np.bool_]) -> None:
+    def _go_on_to_known(self, following: Following, brought: Values, possible: NDArray[np.bool_]) -> None:
         """Give texts what the text without their last symbol brings, if that is followed as well.
 
         What has been given is no longer `possible`.
@@ -278,14 +188,14 @@ class _Search:
         The texts that are there set the mark: the others need not be made.
         """
         texts, options = self.texts, self.options
-        scores = _scores(texts)
-        starts, counts = _runs(texts.utterance)
+        scores = text_scores(texts)
+        starts, counts = runs(texts.utterance)
         limit = np.maximum.reduceat(scores, starts) - options.beam_margin
         full = counts >= options.beam
         limit[full] = np.maximum(limit, np.minimum.reduceat(scores, starts))[full]
         return np.repeat(limit, counts)
 
-    def _spelled(self, parents: Numbers, symbols: Numbers, brought: Values, limits: Values) -> _Texts:
+    def _spelled(self, parents: Numbers, symbols: Numbers, brought: Values, limits: Values) -> Texts:
         """Texts and one piece more within a word, of which some may come into the beam.
 
         The beam compares unfinished words by the likeliest one that each may become, after the words before
@@ -317,7 +227,7 @@ class _Search:
         longer.letters[:], longer.node[:] = letters[chosen], nodes[chosen]
         return longer
 
-    def _completed(self, parents: Numbers, symbols: Numbers, brought: Values, limits: Values) -> _Texts:
+    def _completed(self, parents: Numbers, symbols: Numbers, brought: Values, limits: Values) -> Texts:
         """Texts and the last piece of a word, of which some may come into the beam; as `_spelled`."""
         texts, lexicon, options = self.texts, self.lexicon, self.options
         histories = texts.history[parents]
@@ -339,7 +249,7 @@ class _Search:
         longer.letters[:] = longer.node[:] = 0
         return longer
 
-    def _longer(self, parents: Numbers, symbols: Numbers, brought: Values, bonus: Values) -> _Texts:
+    def _longer(self, parents: Numbers, symbols: Numbers, brought: Values, bonus: Values) -> Texts:
         """Texts with one symbol more, as far as it matters not whether that ends a word."""
         longer = self.texts[parents]
         longer.parent[:] = longer.key
@@ -358,16 +268,16 @@ class _Search:
         """Know what is likely after each history."""
         self.histories.know(histories, self.texts.history)
 
-    def _best_of(self, parts: Sequence[_Texts], unheard: Values) -> _Texts:
+    def _best_of(self, parts: Sequence[Texts], unheard: Values) -> Texts:
         """The beam after a step.
 
         Args:
             parts: the texts of the beam so far, then new ones.
             unheard: (2, texts) probabilities of the texts of the beam before this step.
         """
-        texts = _Texts.joined(parts)
+        texts = Texts.joined(parts)
         there = len(parts[0])
-        scores = _scores(texts)
+        scores = text_scores(texts)
         best = self._best_scores(texts, scores)
         if (lost := best[texts.utterance[:there]] == -np.inf).any():
             # No known word fits this step: go on as if it had not been heard.
@@ -379,7 +289,7 @@ class _Search:
             (scores > -np.inf) & (scores >= best[texts.utterance] - self.options.beam_margin)
         )
         order = good[np.lexsort((-scores[good], texts.utterance[good]))]
-        starts, counts = _runs(texts.utterance[order])
+        starts, counts = runs(texts.utterance[order])
         rank = np.arange(len(order)) - np.repeat(starts, counts)
         chosen = order[rank < self.options.beam]
         beam = texts[chosen]
@@ -389,7 +299,7 @@ class _Search:
         self.trace_symbol += beam.symbol[new].tolist()
         return beam
 
-    def _best_scores(self, texts: _Texts, scores: Values) -> Values:
+    def _best_scores(self, texts: Texts, scores: Values) -> Values:
         """The best score among the texts of each utterance, (utterances,); minus infinity without any."""
         best = np.full(len(self.log_scale), -np.inf)
         np.maximum.at(best, texts.utterance, scores)
@@ -398,7 +308,7 @@ class _Search:
     def _rescale(self) -> None:
         """Keep the probabilities where a float can tell them apart."""
         texts = self.texts
-        starts, counts = _runs(texts.utterance)
+        starts, counts = runs(texts.utterance)
         best = np.maximum.reduceat(np.maximum(texts.blank, texts.last), starts)
         small = (best > 0.0) & (best < 1e-30)
         if small.any():
@@ -420,7 +330,7 @@ class _Search:
         for place in range(len(broken)):
             while broken.trace[place] and not self.pieces.ends_word[self.trace_symbol[broken.trace[place]]]:
                 broken.trace[place] = self.trace_before[broken.trace[place]]
-        texts = _Texts.joined([whole, broken])
+        texts = Texts.joined([whole, broken])
         # What ends is compared as what goes on is: the others' ends need not be judged.
         scores = np.log(texts.blank) + texts.settled
         best = self._best_scores(texts, scores)
@@ -454,15 +364,3 @@ class _Search:
             symbols.append(self.trace_symbol[trace])
             trace = self.trace_before[trace]
         return tuple(reversed(symbols))
-
-
-def _scores(texts: _Texts) -> Values:
-    """What the beam compares texts by."""
-    scores: Values = np.log(texts.blank + texts.last) + texts.bonus
-    return scores
-
-
-def _runs(values: Numbers) -> tuple[Numbers, Numbers]:
-    """Where each run of like values starts, and how long it is."""
-    starts = np.concatenate([[0], np.flatnonzero(values[1:] != values[:-1]) + 1])
-    return starts, np.concatenate([starts[1:], [len(values)]]) - starts
