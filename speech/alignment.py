@@ -22,9 +22,9 @@ from speech.timing import Quiet, place, spoken_span
 # longer than `windowed_path`, and 16 times its memory.
 _LARGEST_TABLE = 1_000_000
 
-# States that `windowed_path` follows at once, two a subword: some 1400 words, 9 minutes of speech. A text that
-# is no longer is aligned exactly; of a longer one, what is farther from the best place so far is given up.
-# Where each state came from takes two bits: 46 MB for an hour of speech.
+# States that `windowed_path` follows at once, two a subword: some 1400 words, 9 minutes of speech. A text
+# that is no longer is aligned exactly; of a longer one, what is farther from the best place so far is given
+# up. Where each state came from takes two bits: 46 MB for an hour of speech.
 WINDOW = 4096
 
 # In place of log-probabilities below it: a path that must go through an impossible symbol is still a path.

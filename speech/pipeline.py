@@ -1,30 +1,19 @@
 """From recordings to what is heard in each of their segments.
 
-Comes in: recordings, one after another. Goes out: each as soon as all its segments were heard. A thread reads
-ahead, segments of like length are heard together, and other processes may do a share.
+Comes in: recordings, cut in segments (`reading.py`). Goes out: each as soon as all its segments were heard.
+A thread reads ahead, segments of like length are heard together, and other processes may do a share.
 """
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from functools import partial
-from pathlib import Path
-from typing import BinaryIO
 
-from torch import Tensor
-
-from common.errors import InputError
 from common.processes import Helpers
-from speech.audio import SAMPLE_RATE, is_silence, not_recorded, read_audio
-from speech.features import LogMel
 from speech.pool import End, Heard, batches, pools, read_ahead
-from speech.segments import Detector, clean, split
 from speech.transcript import Part, Recording
-
-Source = str | Path | BinaryIO | Tensor
 
 # What was made of each segment of a batch, and the seconds that it took.
 Timed = tuple[list[Part], float]
@@ -40,7 +29,7 @@ def hear_all(
     """Have the segments of any number of recordings heard, in batches of like length.
 
     Args:
-        items: the recordings' segments and ends, see `read`.
+        items: the recordings' segments and ends, see `speech.reading`.
         hear: what is made of the segments of a batch.
         batch_size: segments that are heard together, at most.
         helpers: processes that do the same.
@@ -73,54 +62,8 @@ def hear_all(
                 yield number, recordings.pop(number)
 
 
-def read(sources: Iterable[Source], detector: Detector, log_mel: LogMel) -> Iterator[Heard | End]:
-    """Read recordings one after another: their segments, and an end for each.
-
-    Args:
-        sources: sound or video files, open binary files, or samples (samples,) at 16 kHz.
-        detector: finds where somebody speaks.
-        log_mel: makes the segments' features.
-    """
-    for number, source in enumerate(sources):
-        started, waited = time.perf_counter(), 0.0
-        samples = count = 0
-        lowest, highest = math.inf, -math.inf
-
-        def pieces(source: Source = source) -> Iterator[Tensor]:
-            nonlocal samples, lowest, highest
-            for piece in [clean(source)] if isinstance(source, Tensor) else read_audio(source):
-                if len(piece):
-                    samples += len(piece)
-                    low, high = piece.aminmax()
-                    lowest, highest = min(lowest, float(low)), max(highest, float(high))
-                    yield piece
-
-        problem: InputError | None = None
-        try:
-            for segment in split(pieces(), detector):
-                seconds = len(segment.samples) / SAMPLE_RATE
-                heard = Heard(number, count, segment.start_seconds, log_mel(segment.samples), seconds)
-                count += 1
-                paused = time.perf_counter()
-                yield heard
-                waited += time.perf_counter() - paused
-            if is_silence(highest - lowest):
-                raise not_recorded(source_name(source), samples / SAMPLE_RATE)
-        except InputError as error:
-            problem = error
-        spent = time.perf_counter() - started - waited
-        yield End(number, count, samples / SAMPLE_RATE, problem, spent)
-
-
 def timed(hear: Callable[[Sequence[Heard]], list[Part]], batch: Sequence[Heard]) -> Timed[Part]:
     """What is made of a batch, which may be empty, and the seconds that it takes."""
     started = time.perf_counter()
     parts = hear(batch) if batch else []
     return parts, time.perf_counter() - started
-
-
-def source_name(source: Source) -> str:
-    """What a message calls a source."""
-    if isinstance(source, Tensor):
-        return "samples"
-    return str(source) if isinstance(source, str | Path) else str(getattr(source, "name", "recording"))

@@ -38,27 +38,40 @@ class Heard:
     start_seconds: float
     features: Tensor  # (frames, mels)
     sound_seconds: float
+    channel: int | None = None  # from 1, where channels are kept apart
 
     def __reduce__(self) -> tuple[Any, ...]:
         """For another process: its numbers. A tensor would take shared memory, which can be scarce."""
         features = self.features.numpy()
-        return _heard, (self.number, self.index, self.start_seconds, features, self.sound_seconds)
+        rest = (self.sound_seconds, self.channel)
+        return _heard, (self.number, self.index, self.start_seconds, features, *rest)
 
 
-def _heard(number: int, index: int, start: float, features: NDArray[np.float32], seconds: float) -> Heard:
+def _heard(
+    number: int, index: int, start: float, features: NDArray[np.float32], seconds: float, channel: int | None
+) -> Heard:
     """A segment that came from another process."""
-    return Heard(number, index, start, torch.from_numpy(features), seconds)
+    return Heard(number, index, start, torch.from_numpy(features), seconds, channel)
 
 
 @dataclass(frozen=True)
 class End:
-    """A recording was read: how many segments it has, how long it is, and why it cannot be used."""
+    """A recording was read: how many segments it has, how long it is, and why it cannot be used.
+
+    Attributes:
+        duration: seconds of the recording, those before its sound begins included.
+        seconds: that the reading took.
+        offset: seconds of the recording before its sound begins.
+        warnings: what about it a person should know.
+    """
 
     number: int
     segments: int
     duration: float
     problem: InputError | None
     seconds: float
+    offset: float = 0.0
+    warnings: tuple[str, ...] = ()
 
 
 def pools(items: Iterable[Heard | End]) -> Iterator[list[Heard | End]]:

@@ -19,19 +19,21 @@ from common.model_files import find_model, read_model
 from common.processes import Helpers
 from common.quantized import multiplies_bfloat16_faster
 from speech.alignment import Piece, Word, align_pieces, forced_path, steps_needed, words_of_path
-from speech.audio import SAMPLE_RATE, load_audio, require_sound
+from speech.audio import SAMPLE_RATE, AudioOptions, load_audio, require_sound
 from speech.decoding import Decoder, least_wrong
+from speech.detector import SpeechDetector
 from speech.features import LogMel
 from speech.language_model import SPECIAL, LanguageModel, load_language_model
 from speech.lexicon import Lexicon
 from speech.network import SpeechNetwork, network_from_model
 from speech.options import DecodingOptions
-from speech.pipeline import Source, Timed, hear_all, read, source_name, timed
+from speech.original_text import OriginalText, fit
+from speech.pipeline import Timed, hear_all, timed
 from speech.pool import Heard
-from speech.segments import SpeechDetector, clean
+from speech.reading import Source, read_all, source_name
+from speech.segments import clean
 from speech.stream import Stream
 from speech.subwords import Subwords
-from speech.text import normalize
 from speech.timing import Quiet
 from speech.transcript import Transcript, joined
 
@@ -111,32 +113,38 @@ class Recognizer:
         language = None if language is None else Path(language)
         return cls(network, directory.name, device, language, directory, exact)
 
-    def transcribe(self, source: Source, options: DecodingOptions | None = None) -> Transcript:
+    def transcribe(
+        self, source: Source, options: DecodingOptions | None = None, audio: AudioOptions | None = None
+    ) -> Transcript:
         """Transcribe one recording of any length.
 
         Args:
-            source: a sound or video file in any usual container, an open binary file, or samples
-                (samples,) float32 at 16 kHz mono, of which such as are no finite numbers count as 0.
+            source: a sound or video file in any usual container, an open binary file, or samples (samples,)
+                or (channels, samples) float32 at 16 kHz, of which such as are no finite numbers count as 0.
             options: how text is found; None for the defaults.
+            audio: which sound of the recording is heard; None for the default track, channels mixed.
 
         Returns:
-            What was said; an empty transcript if nobody speaks.
+            What was said; an empty transcript if nobody speaks, with a warning if nothing was recorded.
 
         Raises:
-            InputError: if the file cannot be read or nothing was recorded: not even noise.
+            InputError: if the file cannot be read or holds no samples at all.
         """
-        return self.transcribe_batch([source], options)[0]
+        return self.transcribe_batch([source], options, audio)[0]
 
     def transcribe_batch(
-        self, sources: Sequence[Source], options: DecodingOptions | None = None
+        self,
+        sources: Sequence[Source],
+        options: DecodingOptions | None = None,
+        audio: AudioOptions | None = None,
     ) -> list[Transcript]:
         """Transcribe recordings together: for many short ones several times faster than one by one.
 
         Raises:
-            InputError: if a recording cannot be read or nothing was recorded in it.
+            InputError: if a recording cannot be read or holds no samples at all.
         """
         transcripts: dict[int, Transcript] = {}
-        for number, result, _ in self.transcribe_all(sources, options):
+        for number, result, _ in self.transcribe_all(sources, options, audio=audio):
             if isinstance(result, InputError):
                 raise result
             transcripts[number] = result
@@ -149,6 +157,7 @@ class Recognizer:
         batch_size: int = 32,
         progress: Callable[[float], object] | None = None,
         helpers: WordHelpers | None = None,
+        audio: AudioOptions | None = None,
     ) -> Generator[tuple[int, Transcript | InputError, float], None, None]:
         """Transcribe any number of recordings of any length, in memory that depends on neither.
 
@@ -161,6 +170,7 @@ class Recognizer:
             batch_size: segments that go through the network together, at most.
             progress: called with the seconds of sound that were done since the last call.
             helpers: processes that do a share of it, made by `helpers` with the same options.
+            audio: which sound of the recordings is heard; None for the default track, channels mixed.
 
         Yields:
             As soon as a recording is done: its number, what was said in it or why it cannot be read, and the
@@ -173,7 +183,7 @@ class Recognizer:
             return self.words(batch, options)
 
         helpers = helpers or Helpers.none()
-        items = read(sources, self.detector(), self.log_mel)
+        items = read_all(sources, self.log_mel, self.detector(), audio)
         for number, recording in hear_all(items, words_of, batch_size, helpers, progress):
             yield number, recording.result(joined), recording.seconds
 
@@ -192,29 +202,35 @@ class Recognizer:
         prepare = partial(_helper, self._directory, self._language_directory, options, exact)
         return Helpers(prepare, count)
 
-    def align(self, source: Source, text: str, batch_size: int = 32) -> Transcript:
+    def align(
+        self, source: Source, text: str, batch_size: int = 32, audio: AudioOptions | None = None
+    ) -> Transcript:
         """Find where the words of a known text are said in a recording of any length.
 
-        The text is taken as `speech.text.normalize` makes it: lower case, numbers spelled out. All of it
-        should be said, and little else; how sure the network is of each word tells whether it is. Beside the
-        text, an hour of speech takes some 250 MB.
+        All of the text should be said, and little else; the transcript's `score` tells whether it is. The
+        words come back as they were given, with case, punctuation, figures and signs, and a segment is a line
+        of the text. Beside the text, an hour of speech takes some 250 MB.
 
         Args:
             source: a recording as in `transcribe`.
             text: what is said in it.
             batch_size: segments that go through the network together, at most.
+            audio: which sound of the recording is heard; channels are mixed.
 
         Raises:
             InputError: if the recording cannot be read, nobody speaks in it, or the text has no letters or
                 more than could be said in it.
         """
-        ((_, result),) = self.align_all([(source, text)], batch_size)
+        ((_, result),) = self.align_all([(source, text)], batch_size, audio)
         if isinstance(result, InputError):
             raise result
         return result
 
     def align_all(
-        self, recordings: Iterable[tuple[Source, str]], batch_size: int = 32
+        self,
+        recordings: Iterable[tuple[Source, str]],
+        batch_size: int = 32,
+        audio: AudioOptions | None = None,
     ) -> Generator[tuple[int, Transcript | InputError], None, None]:
         """As `align` any number of recordings, each with its text; as `transcribe_all`, many together.
 
@@ -222,15 +238,16 @@ class Recognizer:
             As soon as a recording is done: its number, and where its words are said or why that cannot be
             found.
         """
-        # Of each recording that is read: its number, its name, and the symbols of its text.
-        known: list[tuple[int, str, list[int]]] = []
+        # Of each recording that is read: its number, its name, and its text.
+        known: list[tuple[int, str, OriginalText]] = []
         textless: list[tuple[int, str]] = []
+        mixed = None if audio is None else replace(audio, split_channels=False)
 
         def sources() -> Iterator[Source]:
-            for number, (source, text) in enumerate(recordings):
-                symbols = self.subwords.encode(normalize(text))
-                if symbols:
-                    known.append((number, source_name(source), symbols))
+            for number, (source, given) in enumerate(recordings):
+                text = OriginalText(given)
+                if text.normalized:
+                    known.append((number, source_name(source), text))
                     yield source
                 else:
                     textless.append((number, source_name(source)))
@@ -239,24 +256,27 @@ class Recognizer:
             # A copy: the whole batch would otherwise be kept for each of its pieces.
             return [replace(piece, log_probs=piece.log_probs.clone()) for piece in self._hear(batch)]
 
-        items = read(sources(), self.detector(), self.log_mel)
+        items = read_all(sources(), self.log_mel, self.detector(), mixed)
         for position, recording in hear_all(items, pieces_of, batch_size, Helpers.none()):
-            number, name, symbols = known[position]
-            yield number, recording.result(partial(self._aligned, name, symbols))
+            number, name, text = known[position]
+            yield number, recording.result(partial(self._aligned, name, text))
         for number, name in textless:
             yield number, InputError(name, "its text has no letters: there is nothing to find")
 
-    def _aligned(self, name: str, symbols: list[int], pieces: list[Piece], duration: float) -> Transcript:
+    def _aligned(
+        self, name: str, text: OriginalText, pieces: list[Piece], _: list[int | None], duration: float
+    ) -> Transcript:
         """Where a text is said in the pieces of a recording."""
         if not pieces:
             raise InputError(name, "nobody speaks in it: there is nothing to find the text in")
+        symbols = self.subwords.encode(text.normalized)
         if steps_needed(symbols) > sum(len(piece.log_probs) for piece in pieces):
             spoken = sum(piece.seconds for piece in pieces)
             count = len(self.subwords.decode(symbols).split())
             reason = f"a text of {count} words cannot be said in its {spoken:.1f} s of speech"
             raise InputError(name, f"{reason}; is it the right one?")
         words = align_pieces(pieces, symbols, self.subwords, duration, self.network.config.step_seconds)
-        return Transcript.of(words, duration)
+        return text.placed(words, duration, score=fit(text.normalized, pieces, self.subwords))
 
     def stream(self, options: DecodingOptions | None = None) -> Stream:
         """Transcribe sound while it is being recorded; see `speech.stream.Stream`.

@@ -1,9 +1,8 @@
 """A recording of any length becomes segments: stretches of speech that the network reads one at a time.
 
-Comes in: a recording piece by piece, as `speech.audio.read_audio` gives it. Goes out: segments of at most
+Comes in: a recording piece by piece, as `speech.audio.AudioReader` gives it. Goes out: segments of at most
 20 seconds, cut in pauses, with where they start; what holds no speech is left out. The memory does not grow
-with the recording. Pauses are found by Silero's voice activity detector, whose weights the package
-`silero-vad` carries.
+with the recording.
 """
 
 from __future__ import annotations
@@ -11,23 +10,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
 
 import av
 import torch
 from torch import Tensor, nn
 
-from common.errors import InputError
-from common.recurrent import RecurrentConfig, RecurrentStack, State, without_initial_weights
 from speech.audio import LARGEST_SAMPLE, SAMPLE_RATE
+from speech.detector import WINDOW, Detector, DetectorState
 
-WINDOW = 512  # samples of which the detector says whether they are speech: 32 ms
+_BLOCK = 5 * SAMPLE_RATE  # samples that the detector reads at once: faster than in small pieces
 
 
 @dataclass(frozen=True)
-class Segment:
+class SoundSegment:
     """A stretch of a recording that holds speech.
 
     Attributes:
@@ -61,119 +57,6 @@ class SplitOptions:
     least_windows: int = 3
 
 
-class Detector(Protocol):
-    """What says where speech is: `SpeechDetector`, or something simpler in tests."""
-
-    def __call__(self, samples: Tensor, state: DetectorState | None) -> tuple[Tensor, DetectorState]:
-        """Probabilities of speech in each window, and what is remembered of it."""
-
-
-@dataclass(frozen=True)
-class DetectorState:
-    """What the detector remembers: the last 64 samples, how loud it has been, the state of its LSTM.
-
-    Attributes:
-        context: (1, 64) samples, as they came.
-        level: root mean square of the loudest window, slowly forgotten.
-        recurrent: of the LSTM.
-    """
-
-    context: Tensor
-    level: float
-    recurrent: State | None
-
-
-class SpeechDetector(nn.Module):
-    """Silero's voice activity detector for 16 kHz, on the suite's own recurrent core.
-
-    The package's own class takes one window a call, and importing it sets the whole process to one thread.
-    Here the convolutions read many windows at once and the LSTM is the fused loop: a tenth of the time,
-    and nothing but the weights is read.
-
-    It hears loud speech only: of clips of one digit at a peak of 0.03 it misses seven in ten. So every
-    window is brought to the level that speech has; then it misses none of the 1247 dev recordings.
-    """
-
-    CONTEXT = 64  # samples of the window before, in front of each window
-    LEVEL = 0.4  # root mean square to which the loudest window so far is brought
-    LEAST_LEVEL = 1e-3  # what is still quieter is not raised any further
-    HALF_LIFE = 10.0  # seconds after which a loud window counts half
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stft_conv = nn.Conv1d(1, 258, 256, stride=128, bias=False)
-        self.conv1 = nn.Conv1d(129, 128, 3, padding=1)
-        self.conv2 = nn.Conv1d(128, 64, 3, stride=2, padding=1)
-        self.conv3 = nn.Conv1d(64, 64, 3, stride=2, padding=1)
-        self.conv4 = nn.Conv1d(64, 128, 3, padding=1)
-        self.recurrent = RecurrentStack(RecurrentConfig(128, 128))
-        self.final_conv = nn.Conv1d(128, 1, 1)
-
-    @classmethod
-    def load(cls) -> SpeechDetector:
-        """The detector with the weights of the installed package.
-
-        Raises:
-            InputError: if the package `silero-vad` is missing or is not one that holds them.
-        """
-        from safetensors.torch import load_file
-
-        package = find_spec("silero_vad")  # finds it without importing it
-        folders = package.submodule_search_locations if package is not None else None
-        file = Path(next(iter(folders or [""]))) / "data" / "silero_vad_16k.safetensors"
-        if not file.is_file():
-            raise InputError("silero-vad", "is not installed; install it: pip install 'silero-vad==6.2.*'")
-        weights = load_file(file)
-        with without_initial_weights():
-            detector = cls()
-        detector.load_state_dict(
-            {name.replace("lstm_cell.", "recurrent.layers.0.0."): weights[name] for name in weights}
-        )
-        return detector.eval().requires_grad_(False)
-
-    @torch.inference_mode()
-    def forward(self, samples: Tensor, state: DetectorState | None = None) -> tuple[Tensor, DetectorState]:
-        """Say of each window whether it is speech.
-
-        Args:
-            samples: (windows * 512,) float32 at 16 kHz, at least one window.
-            state: what is remembered of the windows before; None at the start.
-
-        Returns:
-            Probabilities (windows,), and what to remember for the windows to come.
-        """
-        if state is None:
-            state = DetectorState(samples.new_zeros(1, self.CONTEXT), self.LEAST_LEVEL, None)
-        windows = samples.view(-1, WINDOW)
-        ends = windows[:, -self.CONTEXT :]
-        windows = torch.cat([torch.cat([state.context, ends[:-1]]), windows], dim=1)
-        levels = self._levels(windows, state.level)
-        windows = windows - windows.mean(dim=1, keepdim=True)  # a constant offset is no sound
-        windows = windows * (self.LEVEL / torch.tensor(levels)).unsqueeze(1)
-        probabilities, recurrent = self.probabilities(windows, state.recurrent)
-        return probabilities, DetectorState(ends[-1:].clone(), levels[-1], recurrent)
-
-    def probabilities(self, windows: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """The network itself: windows with their context (windows, 576) -> probabilities (windows,)."""
-        x = nn.functional.pad(windows, (0, self.CONTEXT), mode="reflect")
-        x = self.stft_conv(x.unsqueeze(1))  # (windows, 2 * 129, 4): real parts, imaginary parts
-        x = (x[:, :129] ** 2 + x[:, 129:] ** 2).sqrt()
-        for convolution in (self.conv1, self.conv2, self.conv3, self.conv4):
-            x = convolution(x).relu()  # in the end (windows, 128, 1)
-        hidden, state = self.recurrent(x.squeeze(2).unsqueeze(0), state=state)
-        logits = self.final_conv(hidden.relu().transpose(1, 2))  # (1, 1, windows)
-        return logits.sigmoid().view(-1), state
-
-    def _levels(self, windows: Tensor, level: float) -> list[float]:
-        """How loud it has been up to each window."""
-        decay = 0.5 ** (WINDOW / SAMPLE_RATE / self.HALF_LIFE)
-        levels = []
-        for loudness in windows.std(dim=1, correction=0).tolist():
-            level = max(level * decay, loudness, self.LEAST_LEVEL)
-            levels.append(level)
-        return levels
-
-
 class Splitter:
     """Cuts a sound that comes piece by piece; the pieces' size does not matter.
 
@@ -200,7 +83,7 @@ class Splitter:
         self.pause = _windows(self.options.pause_seconds)
         self.longest = _windows(self.options.longest_seconds)
 
-    def feed(self, samples: Tensor) -> list[Segment]:
+    def feed(self, samples: Tensor) -> list[SoundSegment]:
         """Take the next samples (samples,) and give the segments that end in them."""
         self.samples = torch.cat([self.samples, samples])
         fresh = self.samples[len(self.probabilities) * WINDOW :]
@@ -218,7 +101,7 @@ class Splitter:
             self._forget(self.seen - self.context)
         return segments
 
-    def finish(self) -> list[Segment]:
+    def finish(self) -> list[SoundSegment]:
         """The segments that are left when the sound has ended; nothing can be fed any more."""
         missing = -len(self.samples) % WINDOW
         length = self.first * WINDOW + len(self.samples)
@@ -229,7 +112,7 @@ class Splitter:
         return segments
 
     @property
-    def open(self) -> Segment | None:
+    def open(self) -> SoundSegment | None:
         """The segment whose end has not come yet, as far as it is known; None in a pause between segments."""
         return None if self.speech_start is None else self._segment(self.seen)
 
@@ -241,7 +124,7 @@ class Splitter:
         end = self.seen if self.quiet_start is None else min(self.seen, self.quiet_start + self.context)
         return self._enough(self.speech_start, end)
 
-    def _step(self) -> Segment | None:
+    def _step(self) -> SoundSegment | None:
         """Go through one window; the segment that it ends, if it ends one."""
         window, self.seen = self.seen, self.seen + 1
         probability = self.probabilities[window - self.first]
@@ -261,7 +144,7 @@ class Splitter:
             return self._cut_speech()
         return None
 
-    def _cut_speech(self) -> Segment | None:
+    def _cut_speech(self) -> SoundSegment | None:
         """Cut the open segment, which has become too long, where it hurts least; the rest stays open."""
         pauses = [*self.pauses, *([(self.quiet_start, self.seen)] if self.quiet_start is not None else [])]
         longest = max(pauses, key=lambda pause: pause[1] - pause[0], default=None)
@@ -282,7 +165,7 @@ class Splitter:
         energy = nn.functional.avg_pool1d(energy.squeeze(0), 3, stride=1)  # a dip of 0.1 s, not a lone zero
         return start + 1 + int(energy.argmin())
 
-    def _cut(self, end: int, forget: int | None = None) -> list[Segment]:
+    def _cut(self, end: int, forget: int | None = None) -> list[SoundSegment]:
         """Close the open segment before the window `end`; nothing, if there was hardly speech in it."""
         assert self.speech_start is not None
         segments = [self._segment(end)] if self._enough(self.speech_start, end) else []
@@ -295,11 +178,11 @@ class Splitter:
         spoken = self.probabilities[start - self.first : end - self.first]
         return sum(one >= self.options.quiet for one in spoken) >= self.options.least_windows
 
-    def _segment(self, end: int) -> Segment:
+    def _segment(self, end: int) -> SoundSegment:
         """The open segment up to the window `end`."""
         start = self._start()
         samples = self.samples[(start - self.first) * WINDOW : (end - self.first) * WINDOW]
-        return Segment(start * WINDOW / SAMPLE_RATE, samples.clone())
+        return SoundSegment(start * WINDOW / SAMPLE_RATE, samples.clone())
 
     def _start(self) -> int:
         """The window with which the open segment starts, its context included."""
@@ -319,36 +202,60 @@ class Splitter:
             self.first = window
 
 
-def split(
-    pieces: Iterable[Tensor], detector: Detector, options: SplitOptions | None = None
-) -> Iterator[Segment]:
-    """Cut a whole recording into its segments.
+class RecordingSplitter:
+    """Cuts a whole recording, or one channel of it, into its segments.
 
     A recording that is no longer than one segment may be stays whole: the detector only says whether
-    anything is said in it, and cannot cut a word off.
-
-    Args:
-        pieces: of the recording, (samples,) each.
-        detector: what says where speech is.
-        options: where to cut.
+    anything is said in it, and cannot cut a word off. Arguments as of `Splitter`.
     """
-    splitter = Splitter(detector, options)
-    longest = round(splitter.options.longest_seconds * SAMPLE_RATE)
-    blocks: list[Tensor] = []
-    length = 0
-    for block in _blocks(pieces):
-        length += len(block)
-        blocks.append(block)
-        if length > longest:
-            for held in blocks:
-                yield from splitter.feed(held)
-            blocks.clear()
-    if length > longest:
-        yield from splitter.finish()
-    elif blocks:
-        whole = torch.cat(blocks)
-        if _holds_speech(whole, splitter):
-            yield Segment(0.0, whole)
+
+    def __init__(self, detector: Detector, options: SplitOptions | None = None) -> None:
+        self._splitter = Splitter(detector, options)
+        self._longest = round(self._splitter.options.longest_seconds * SAMPLE_RATE)
+        self._held: list[Tensor] = []  # all that came, while it is no longer than a segment may be
+        self._length = 0
+        self._block: list[Tensor] = []  # what came since the detector was last asked
+        self._waiting = 0
+
+    def feed(self, samples: Tensor) -> list[SoundSegment]:
+        """Take the next samples (samples,), not too many at once, and give the segments that end in them."""
+        self._block.append(samples)
+        self._waiting += len(samples)
+        return self._next() if self._waiting >= _BLOCK else []
+
+    def finish(self) -> list[SoundSegment]:
+        """The segments that are left when the recording has ended; nothing can be fed any more."""
+        segments = self._next() if self._block else []
+        if self._length > self._longest:
+            return segments + self._splitter.finish()
+        if not self._held:
+            return []
+        whole = torch.cat(self._held)
+        self._splitter.state = DetectorState.beside(whole)
+        return [SoundSegment(0.0, whole)] if _holds_speech(whole, self._splitter) else []
+
+    def _next(self) -> list[SoundSegment]:
+        """Go through what has come since the last time."""
+        self._held.append(torch.cat(self._block))
+        self._block.clear()
+        self._length += self._waiting
+        self._waiting = 0
+        if self._length <= self._longest:
+            return []
+        segments = [segment for held in self._held for segment in self._splitter.feed(held)]
+        self._held.clear()
+        return segments
+
+
+def split(
+    pieces: Iterable[Tensor], detector: Detector, options: SplitOptions | None = None
+) -> Iterator[SoundSegment]:
+    """Cut a whole recording, given in pieces (samples,), as `RecordingSplitter` does."""
+    splitter = RecordingSplitter(detector, options)
+    for piece in pieces:
+        for part in piece.split(_BLOCK):
+            yield from splitter.feed(part)
+    yield from splitter.finish()
 
 
 def _holds_speech(samples: Tensor, splitter: Splitter) -> bool:
@@ -375,20 +282,6 @@ def recording_seconds(path: str | Path) -> float:
             return max(0.0, (container.duration or 0) / av.time_base)
     except (OSError, ValueError, av.FFmpegError):
         return 0.0
-
-
-def _blocks(pieces: Iterable[Tensor]) -> Iterator[Tensor]:
-    """The same samples in blocks of five seconds, which the detector reads faster than small pieces."""
-    size = 5 * SAMPLE_RATE
-    waiting: list[Tensor] = []
-    for piece in pieces:
-        for part in piece.split(size):
-            waiting.append(part)
-            if sum(map(len, waiting)) >= size:
-                yield torch.cat(waiting)
-                waiting.clear()
-    if waiting:
-        yield torch.cat(waiting)
 
 
 def _windows(seconds: float) -> int:

@@ -22,7 +22,7 @@ from torch import Tensor
 from common.errors import InputError
 from speech.alignment import Word
 from speech.audio import LOWEST_RATE, SAMPLE_RATE
-from speech.segments import Detector, Segment, SplitOptions, Splitter, clean
+from speech.segments import Detector, SoundSegment, SplitOptions, Splitter, clean
 
 # The unfinished segment is read again when it has grown by the larger of the two: some seconds, a share of
 # its length. The share bounds the cost of long speech without pauses: its sound is read 20 times at most.
@@ -106,7 +106,7 @@ class Stream:
         segments = self._splitter.feed(self._drained()) + self._splitter.finish()
         return self._final(segments)
 
-    def _final(self, segments: list[Segment]) -> list[Update]:
+    def _final(self, segments: list[SoundSegment]) -> list[Update]:
         """What is said in whole segments."""
         updates = []
         for segment in segments:
@@ -120,7 +120,7 @@ class Stream:
             updates.append(Update("", False, ()))
         return updates
 
-    def _partial(self, segment: Segment) -> list[Update]:
+    def _partial(self, segment: SoundSegment) -> list[Update]:
         """What is said so far in the unfinished segment, if there is something new."""
         length = len(segment.samples)
         if length - self._read < max(UPDATE_SECONDS * SAMPLE_RATE, UPDATE_SHARE * length):
@@ -132,7 +132,7 @@ class Stream:
         self._shown = update.text
         return [update]
 
-    def _heard(self, segment: Segment, final: bool) -> Update:
+    def _heard(self, segment: SoundSegment, final: bool) -> Update:
         """What is said in a segment."""
         start = segment.start_seconds
         words = self._hear(segment.samples, final)

@@ -14,11 +14,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from speech.audio import SAMPLE_RATE, load_audio
+from speech.detector import WINDOW, DetectorState, SpeechDetector
 from speech.segments import (
-    WINDOW,
-    DetectorState,
-    Segment,
-    SpeechDetector,
+    SoundSegment,
     SplitOptions,
     Splitter,
     clean,
@@ -47,14 +45,14 @@ def sound(*stretches: tuple[str, float]) -> Tensor:
     return torch.cat(made)
 
 
-def cut(samples: Tensor, options: SplitOptions = OPTIONS, piece: int = 4000) -> list[Segment]:
+def cut(samples: Tensor, options: SplitOptions = OPTIONS, piece: int = 4000) -> list[SoundSegment]:
     """All segments of a sound that comes in pieces."""
     splitter = Splitter(loud, options)
     found = [segment for chunk in samples.split(piece) for segment in splitter.feed(chunk)]
     return found + splitter.finish()
 
 
-def windows_of(segments: Iterable[Segment]) -> list[tuple[int, int]]:
+def windows_of(segments: Iterable[SoundSegment]) -> list[tuple[int, int]]:
     """First window of each segment, and the first behind it."""
     starts = [round(one.start_seconds / WINDOW_SECONDS) for one in segments]
     return [(start, start + len(one.samples) // WINDOW) for start, one in zip(starts, segments, strict=True)]
@@ -209,6 +207,17 @@ def test_speech_is_heard_however_loud_it_is(detector: SpeechDetector, name: str,
     samples = load_audio(SAMPLES / f"{name}.opus") * gain
     segments = splitter.feed(samples) + splitter.finish()
     assert sum(len(one.samples) for one in segments) > 0.4 * len(samples)
+
+
+@pytest.mark.parametrize("decibels", [-50, -70])
+@pytest.mark.parametrize("name", ["city", "service", "tags"])
+def test_a_16_bit_recording_is_heard_however_quiet_it_is(
+    detector: SpeechDetector, name: str, decibels: int
+) -> None:
+    samples = load_audio(SAMPLES / f"{name}.opus")
+    quiet = samples / samples.abs().max() * 10 ** (decibels / 20)
+    (segment,) = split([(quiet * 32768).round() / 32768], detector)
+    assert len(segment.samples) == len(samples)
 
 
 def test_noise_hum_tones_and_clicks_are_not_speech(detector: SpeechDetector) -> None:

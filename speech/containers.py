@@ -1,0 +1,204 @@
+"""A container's sound track -> decoded samples on the container's clock, and what of it could not be read.
+
+Comes in: a file that PyAV opened. Goes out: interleaved samples with their rate, in order, with silence where
+the container says that nothing was recorded or where something could not be decoded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from common.errors import InputError
+
+# A lower rate is a damaged header: at 1 Hz, a megabyte would become 30 gigabytes of samples.
+LOWEST_RATE = 1000
+
+# Larger samples are damage, and their squares no float32; the largest that are written are 32-bit integers.
+LARGEST_SAMPLE = 2.0**32
+
+# Times in containers are rounded and jitter; a shorter gap is none.
+SHORTEST_GAP_SECONDS = 0.1
+
+# A longer gap is a damaged time.
+LONGEST_GAP_SECONDS = 3600.0
+
+# In these a recording may pause without anything being wrong: each packet says when it is heard.
+_TIMED = frozenset({"matroska", "webm", "mov", "mpegts", "mpeg", "flv", "asf", "avi", "nut", "rm"})
+
+# In these nothing says how long the sound is: FFmpeg takes it from the file's size, and may be far off.
+_GUESSED = frozenset({"mp3", "aac", "ac3", "eac3", "amr", "loas", "dts", "gsm", "mpeg", "rm", "g722", "avi"})
+
+_CLOCK = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
+
+# A demuxer that fails so often in a row will not go on.
+_MOST_FAILURES = 5
+
+Decoded = tuple[NDArray[np.float32], int]
+
+
+class Track:
+    """One sound track of an open container.
+
+    Args:
+        container: as `av.open` gives it.
+        name: what a message calls the recording.
+        number: of the sound track, from 1.
+
+    Attributes:
+        offset_seconds: of the recording, before its sound begins.
+        warnings: what could not be read, a sentence each; complete when all was read.
+
+    Raises:
+        InputError: if there is no such track or nothing here decodes it.
+    """
+
+    def __init__(self, container: av.container.InputContainer, name: str, number: int) -> None:
+        tracks = container.streams.audio
+        if not tracks:
+            raise InputError(name, "has no sound track")
+        if not 1 <= number <= len(tracks):
+            have = "1 sound track" if len(tracks) == 1 else f"{len(tracks)} sound tracks"
+            raise InputError(name, f"has {have}, and no track {number}")
+        self.container = container
+        self.name = name
+        self.stream = tracks[number - 1]
+        if self.stream.codec_context is None:
+            raise InputError(name, "its sound is in a format that cannot be decoded here")
+        self.warnings: list[str] = []
+        self._formats = frozenset(container.format.name.split(","))
+        # The container's clock begins with its first track: that is where players begin.
+        self._begin = (container.start_time or 0) / av.time_base
+        self._duration = (container.duration or 0) / av.time_base  # 0 where it is not known
+        self.offset_seconds = self._offset()
+        self._damaged = 0  # packets that could not be decoded, or only in part
+        self._gaps = 0.0  # seconds within the sound that are not there
+        self._broken_off = ""  # why nothing could be read any more
+
+    def __iter__(self) -> Iterator[Decoded]:
+        """Samples (samples, channels) float32 with their rate; what is no number or absurd counts as 0."""
+        clock: float | None = self._time(self.stream.start_time)  # when the next frame is expected
+        seconds = 0.0
+        convert: av.AudioResampler | None = None
+        made_for: tuple[str, int] | None = None
+        for frame in self._frames():
+            rate = frame.sample_rate
+            if (frame.layout.name, rate) != made_for:
+                if rate < LOWEST_RATE:
+                    raise InputError(self.name, f"is damaged: a sample rate of {rate} Hz is no sound")
+                # Interleaved: of planar sound PyAV cannot read eight channels without a layout.
+                convert, made_for = av.AudioResampler(format="flt"), (frame.layout.name, rate)
+            assert convert is not None
+            time = frame.time
+            clock = time if clock is None else clock
+            gap = self._gap(clock, time)
+            if gap is not None:
+                clock = time
+                for length in _pieces(round(gap * rate), rate):
+                    seconds += length / rate
+                    yield np.zeros((length, frame.layout.nb_channels), np.float32), rate
+            for plain in convert.resample(frame):
+                samples = plain.to_ndarray().reshape(-1, plain.layout.nb_channels)
+                seconds += len(samples) / rate
+                clock = None if clock is None else clock + len(samples) / rate
+                # Written so that NaN, which compares with nothing, goes too.
+                yield np.where(np.abs(samples) <= LARGEST_SAMPLE, samples, np.float32(0.0)), rate
+        if not seconds and (self._damaged or self._broken_off):
+            raise InputError(self.name, "is damaged: nothing of it can be decoded")
+        self._sum_up(seconds)
+
+    def _offset(self) -> float:
+        """When the sound begins on the container's clock; 0 where that is not known or absurd."""
+        start = self._time(self.stream.start_time)
+        if start is None or self.container.start_time is None:
+            return 0.0
+        offset = start - self._begin
+        latest = self._duration or LONGEST_GAP_SECONDS
+        return offset if 0.0 < offset <= latest else 0.0
+
+    def _time(self, stamp: int | None) -> float | None:
+        """A time of the track in seconds."""
+        return None if stamp is None else float(stamp * self.stream.time_base)
+
+    def _gap(self, expected: float | None, time: float | None) -> float | None:
+        """Seconds of silence in front of a frame, perhaps 0; None if it comes when it is expected."""
+        if expected is None or time is None or abs(time - expected) < SHORTEST_GAP_SECONDS:
+            return None
+        gap = time - expected
+        latest = self._begin + self._duration if self._duration else float("inf")
+        if gap < 0 or gap > LONGEST_GAP_SECONDS or time > latest:
+            return 0.0  # another file begins (chained Ogg), or the time is damaged
+        self._gaps += gap
+        return gap
+
+    def _frames(self) -> Iterator[av.AudioFrame]:
+        """Frames that can be decoded; what cannot is passed over and counted.
+
+        A recording with a scratch is still worth reading.
+        """
+        packets = self.container.demux(self.stream)
+        failures = 0
+        while True:
+            try:
+                packet = next(packets, None)
+            except EOFError:
+                return
+            except (av.FFmpegError, ValueError, OSError) as error:
+                failures += 1
+                if failures == _MOST_FAILURES:
+                    self._broken_off = getattr(error, "strerror", None) or str(error)
+                    return
+                packets = self.container.demux(self.stream)
+                continue
+            if packet is None:
+                return
+            failures = 0
+            self._damaged += packet.is_corrupt
+            try:
+                frames = packet.decode()
+            except EOFError:
+                return
+            except (av.FFmpegError, ValueError, OSError):
+                self._damaged += not packet.is_corrupt
+                continue
+            yield from frames
+
+    def _sum_up(self, seconds: float) -> None:
+        """Say what of the track could not be read, when so many seconds could."""
+        gaps = self._gaps if self._damaged or not self._formats & _TIMED else 0.0
+        stated = self._stated_seconds()
+        missing = max(0.0, stated - seconds) if stated else 0.0
+        missing = gaps + (missing if missing >= SHORTEST_GAP_SECONDS else 0.0)
+        if self._broken_off:
+            where = f"{self.offset_seconds + seconds:.1f} s"
+            self.warnings.append(f"cannot be read beyond {where} ({self._broken_off})")
+        elif missing >= SHORTEST_GAP_SECONDS:
+            whole = max(stated, seconds)
+            self.warnings.append(f"damaged or cut short: {missing:.1f} of its {whole:.1f} s are missing")
+        elif self._damaged:
+            pieces = "a piece" if self._damaged == 1 else f"{self._damaged} pieces"
+            self.warnings.append(f"damaged: {pieces} of it could not be decoded")
+
+    def _stated_seconds(self) -> float:
+        """How long the track says that it is; 0 where it does not say, or nobody should believe it."""
+        if self._formats & _GUESSED:
+            return 0.0
+        if self.stream.duration is not None:
+            return self._time(self.stream.duration) or 0.0
+        if found := _CLOCK.fullmatch(self.stream.metadata.get("DURATION", "")):  # as Matroska's tags say it
+            hours, minutes, seconds = map(float, found.groups())
+            return max(0.0, 3600 * hours + 60 * minutes + seconds - self.offset_seconds)
+        # Beside pictures, nobody says that the sound lasts as long as they do.
+        alone = len(self.container.streams) == len(self.container.streams.audio) == 1
+        return max(0.0, self._duration - self.offset_seconds) if alone else 0.0
+
+
+def _pieces(length: int, most: int) -> Iterator[int]:
+    """A length in parts of at most so much."""
+    while length > 0:
+        yield min(length, most)
+        length -= most
