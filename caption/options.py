@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from common.fields import check
+from common.options import Device, Precision
+
 # The encoder that ships; `caption.encoder` knows the others.
 LITE0 = "efficientnet_lite0"
 
@@ -35,6 +38,17 @@ class DescribeOptions:
     nucleus: float = 0.0
     temperature: float = 1.0
     seed: int = 1
+
+    def __post_init__(self) -> None:
+        check(
+            self,
+            beam=(1, 100_000),
+            most_words=(1, 10_000),
+            no_repeat=(0, 10_000),
+            nucleus=(0.0, 1.0),
+            temperature=(1e-3, 1e3),
+            seed=(0, 2**63 - 1),
+        )
 
     def __str__(self) -> str:
         if self.nucleus:
@@ -114,7 +128,34 @@ class TrainOptions:
     reward_dropout: float = 0.2
     bleu_weight: float = 1.0
     seed: int = 1
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    precision: Precision = "32-true"
     average_decay: float = 0.995
     threads: int = 0
-    device: str = "cpu"
+    device: Device = "cpu"
+
+    def __post_init__(self) -> None:
+        check(
+            self,
+            hidden_size=(1, 16_384),
+            decoder_epochs=(0, 1_000_000),
+            everything_epochs=(0, 1_000_000),
+            reward_epochs=(0, 1_000_000),
+            decoder_rate=(1e-9, 10.0),
+            everything_rate=(1e-9, 10.0),
+            reward_rate=(1e-9, 10.0),
+            encoder_share=(0.0, 100.0),
+            reward_encoder_share=(0.0, 100.0),
+            warmup=(0.0, 1.0),
+            weight_decay=(0.0, 10.0),
+            batch_size=(1, 100_000),
+            reward_batch_size=(1, 100_000),
+            least_count=(1, 1_000_000),
+            smoothing=(0.0, 0.99),
+            own_words=(0.0, 1.0),
+            dropout=(0.0, 0.99),
+            reward_dropout=(0.0, 0.99),
+            bleu_weight=(0.0, 1000.0),
+            seed=(0, 2**32 - 1),
+            average_decay=(0.0, 0.999999),
+            threads=(0, 4096),
+        )

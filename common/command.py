@@ -13,11 +13,12 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from common.errors import InputError
 
 # The builds that were tested together; another PyTorch may refuse to load its companions' libraries.
-FITTING = "'torch==2.11.*' 'torchaudio==2.11.*' 'torchvision==0.26.*'"
+FITTING = "'torch==2.11.*' 'torchaudio==2.11.0' 'torchvision==0.26.*'"
 
 # glibc's names for two thresholds (malloc.h), and what both become: no layer needs as much.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
@@ -29,8 +30,16 @@ BROKEN_PIPE = 141
 
 def make_parser(name: str, description: str) -> tuple[argparse.ArgumentParser, argparse._SubParsersAction]:
     """A command's parser, and what takes its subcommands (see `add_subcommand`)."""
-    parser = argparse.ArgumentParser(prog=name, description=description)
+    parser = _Parser(prog=name, description=description)
     return parser, parser.add_subparsers(dest="subcommand", metavar="COMMAND", required=True)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without a list of everything that could have been said."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with status 2, as argparse does."""
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
 def add_subcommand(

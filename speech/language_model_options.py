@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from common.errors import InputError
+from common.fields import check
+from common.options import Device, Precision
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,34 @@ class LanguageModelOptions:
     layers: int = 1
     dropout: float = 0.25
     seed: int = 1
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    precision: Precision = "32-true"
     average_decay: float = 0.998
     threads: int = 0
     processes: int = 1
-    device: str = "cpu"
+    device: Device = "cpu"
+
+    def __post_init__(self) -> None:
+        check(
+            self,
+            epochs=(1, 1_000_000),
+            batch_words=(1, 10_000_000),
+            learning_rate=(1e-9, 10.0),
+            warmup=(0.0, 1.0),
+            weight_decay=(0.0, 10.0),
+            words=(3, 10_000_000),
+            always=(1, 10_000_000),
+            drawn=(0, 10_000_000),
+            embedding_size=(1, 16_384),
+            hidden_size=(1, 16_384),
+            layers=(1, 64),
+            dropout=(0.0, 0.99),
+            seed=(0, 2**32 - 1),
+            average_decay=(0.0, 0.999999),
+            threads=(0, 4096),
+            processes=(1, 1024),
+        )
+        if not self.text:
+            raise InputError("text", "is empty; give at least one")
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from common.errors import InputError
+from common.fields import check
+from common.options import Device, Precision
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,17 @@ class DecodingOptions:
     grammar: Path | None = None
 
     def __post_init__(self) -> None:
-        if self.beam < 1:
-            raise ValueError("beam must be at least 1")
-        if self.temperature <= 0.0:
-            raise ValueError("temperature must be above 0")
+        check(
+            self,
+            beam=(1, 100_000),
+            beam_margin=(0.0, 1e6),
+            least=(0.0, 1.0),
+            temperature=(1e-3, 1e3),
+            lm_weight=(0.0, 100.0),
+            word_bonus=(-100.0, 100.0),
+            unknown_letter_penalty=(-100.0, 100.0),
+            hotword_boost=(-100.0, 100.0),
+        )
         if self.hotwords and self.grammar is not None:
             raise InputError("--hotword", "does not go with --grammar, which says already what can be said")
         if self.hotwords and not self.searches_words:
@@ -131,8 +139,35 @@ class TrainOptions:
     speeds: tuple[float, ...] = (0.9, 1.0, 1.1)
     splice: float = 0.5
     seed: int = 1
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    precision: Precision = "32-true"
     average_decay: float = 0.998
     threads: int = 0
     processes: int = 1
-    device: str = "cpu"
+    device: Device = "cpu"
+
+    def __post_init__(self) -> None:
+        check(
+            self,
+            epochs=(1, 1_000_000),
+            batch_seconds=(0.1, 1e6),
+            learning_rate=(1e-9, 10.0),
+            warmup=(0.0, 1.0),
+            weight_decay=(0.0, 10.0),
+            phone_weight=(0.0, 1.0),
+            consistency=(0.0, 100.0),
+            hidden_size=(1, 16_384),
+            lower_layers=(1, 64),
+            upper_layers=(1, 64),
+            stride=(1, 16),
+            channels=(1, 16_384),
+            dropout=(0.0, 0.99),
+            speeds=(0.25, 4.0),
+            splice=(0.0, 1.0),
+            seed=(0, 2**32 - 1),
+            average_decay=(0.0, 0.999999),
+            threads=(0, 4096),
+            processes=(1, 1024),
+        )
+        for name in ("train", "dev", "speeds"):
+            if not getattr(self, name):
+                raise InputError(name, "is empty; give at least one")

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from caption import Captioner, DescribeOptions
 from caption.captioner import network_from_model
+from caption.cli import main
 from caption.evaluate import evaluate
 from caption.options import TrainOptions
 from caption.text import START
@@ -183,3 +184,22 @@ def module_of(trained: TrainOptions, teachers: int = 0) -> CaptionModule:
 def test_a_run_without_epochs_is_refused(manifest: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="0 epochs"):
         train(options(manifest, tmp_path, decoder_epochs=0, everything_epochs=0, reward_epochs=0))
+
+
+def test_the_command_trains_from_a_file_of_options(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "tiny.toml"
+    file.write_text(
+        f'train = "{manifest}"\ndev = "{manifest}"\nrun = "{tmp_path / "run"}"\n'
+        f'cache = "{tmp_path / "cache"}"\nhidden_size = 16\nleast_count = 1\nattention = false\n'
+        "decoder_epochs = 1\neverything_epochs = 0\nreward_epochs = 0\n"
+    )
+    missing = str(tmp_path / "imagenet.safetensors")
+    assert main(["train", "--options", str(file), "--encoder-weights", missing]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"caption: {missing}: ") and said.count("\n") == 1
+    assert main(["train", "--options", str(file)]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'run' / 'best'}\n"
+    config, _ = read_model(tmp_path / "run" / "best")
+    assert (config["hidden_size"], config["attention"]) == (16, False)

@@ -158,7 +158,7 @@ def test_builds_that_do_not_fit_are_named_with_what_to_install(
     assert line.startswith("torchaudio: torchaudio 2.")
     assert "does not fit torch 2." in line
     assert str(error).split("\n")[0] in line
-    assert line.endswith("pip install 'torch==2.11.*' 'torchaudio==2.11.*' 'torchvision==0.26.*'")
+    assert line.endswith("pip install 'torch==2.11.*' 'torchaudio==2.11.0' 'torchvision==0.26.*'")
     assert "\n" not in line
 
 
