@@ -5,6 +5,7 @@ In 8 bits where a few vectors meet a large matrix, as in single steps; in bfloat
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -20,7 +21,35 @@ def can_multiply_in_8_bits(device: torch.device) -> bool:
 
 def multiplies_bfloat16_faster(device: torch.device) -> bool:
     """Whether a processor has matrix units for bfloat16 (AMX): an LSTM is then three times as fast."""
-    return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16", False))
+    if device.type != "cpu" or not torch.cpu.get_capabilities().get("amx_bf16", False):
+        return False
+    return can_compute_in_bfloat16("lstm", device.type)
+
+
+@functools.cache
+def can_compute_in_bfloat16(cell: str, device: str = "cpu") -> bool:
+    """Whether a recurrent layer can be computed and learn in bfloat16 on a device: one tiny step is tried.
+
+    No capability of the processor says so. PyTorch has oneDNN compute an LSTM in bfloat16, and on a processor
+    without instructions for bfloat16 it refuses; other cells, and everything else, then take longer.
+
+    Args:
+        cell: "lstm", "gru", "rnn_tanh" or "rnn_relu".
+        device: "cpu", "cuda" or "mps".
+    """
+    rows = {"lstm": 4, "gru": 3}.get(cell, 1)
+    x = torch.zeros(1, 1, 1, device=device)
+    try:
+        with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device, torch.bfloat16):
+            matrices = [torch.zeros(rows, 1, device=device, requires_grad=True) for _ in range(2)]
+            biases = [torch.zeros(rows, device=device) for _ in range(2)]
+            first = (x, x) if cell == "lstm" else x
+            # (input, state, weights, biases?, layers, dropout, training?, bidirectional?, batch first?)
+            outputs = getattr(torch, cell)(x, first, [*matrices, *biases], True, 1, 0.0, True, False, True)[0]
+            outputs.float().sum().backward()
+    except RuntimeError:
+        return False
+    return True
 
 
 class Packed:

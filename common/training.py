@@ -16,16 +16,20 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
 import lightning
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, ModelSummary, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 
 from common.errors import InputError
+from common.fields import check
+from common.options import Device, Precision
+from common.quantized import can_compute_in_bfloat16
 from common.recurrent import RecurrentStack, State
 
 Batch = TypeVar("Batch")
@@ -40,7 +44,8 @@ class FitOptions:
         run: directory for checkpoint, log and best model; an unfinished run in it is resumed.
         epochs: passes over the training data.
         seed: of initial weights, order and augmentation.
-        precision: "bf16-mixed" is faster only on processors with bfloat16 instructions: time a step.
+        precision: "bf16-mixed" is faster only on processors with bfloat16 instructions: time a step. Where
+            the network cannot be computed so, float32 is taken, and that is said.
         clip_norm: gradients are scaled down to this norm (Pascanu et al. 2013, arXiv:1211.5063).
         average_decay: of the exponential moving average of the weights, which is what is evaluated
             and kept (Polyak and Juditsky 1992); 0 keeps the plain weights.
@@ -52,12 +57,23 @@ class FitOptions:
     run: Path
     epochs: int
     seed: int = 1
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    precision: Precision = "32-true"
     clip_norm: float = 1.0
     average_decay: float = 0.0
     checkpoint_minutes: float = 4.0
     processes: int = 1
-    device: str = "cpu"
+    device: Device = "cpu"
+
+    def __post_init__(self) -> None:
+        check(
+            self,
+            epochs=(1, 1_000_000),
+            seed=(0, 2**32 - 1),
+            clip_norm=(0.0, 1e9),
+            average_decay=(0.0, 0.999999),
+            checkpoint_minutes=(0.0, 1e6),
+            processes=(1, 1024),
+        )
 
 
 class TrainingModule(lightning.LightningModule, Generic[Network]):
@@ -218,8 +234,9 @@ def fit(module: TrainingModule[Any], batches: ResumableBatches[Any], options: Fi
     The best model so far is always in `run/best`, with the metrics of every epoch in `run/log/`.
 
     Raises:
-        InputError: if the run directory cannot be written.
+        InputError: if the run directory cannot be written, or this machine has no such device.
     """
+    device = training_device(options.device)
     try:
         options.run.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -242,10 +259,10 @@ def fit(module: TrainingModule[Any], batches: ResumableBatches[Any], options: Fi
         warnings.filterwarnings("ignore", module="lightning")  # workers, loggers: not our case
         lightning.seed_everything(options.seed, verbose=False)
         trainer = lightning.Trainer(
-            accelerator=options.device,
+            accelerator=device,
             devices=options.processes,
             strategy="auto" if options.processes == 1 else "ddp",
-            precision=options.precision,
+            precision=usable_precision(module.network, options.precision, device),
             max_epochs=options.epochs,
             gradient_clip_val=options.clip_norm,
             callbacks=callbacks,
@@ -263,6 +280,41 @@ def fit(module: TrainingModule[Any], batches: ResumableBatches[Any], options: Fi
             ckpt_path=last if last.is_file() else None,
             weights_only=False,
         )
+
+
+def training_device(device: Device) -> str:
+    """The device that is meant, which Lightning and PyTorch call the same; "auto" is the fastest.
+
+    Raises:
+        InputError: if this machine has none.
+    """
+    there = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if device == "auto":
+        return next(name for name, is_there in there.items() if is_there)
+    if not there[device]:
+        raise InputError("device", f"this machine has no {device}; there is always cpu")
+    return device
+
+
+def usable_precision(network: nn.Module, precision: Precision, device: str) -> Precision:
+    """The precision that is asked for; float32 where the network cannot be computed in it, which is said."""
+    cells = {stack.config.cell for stack in network.modules() if isinstance(stack, RecurrentStack)}
+    impossible = sorted(cell for cell in cells if not can_compute_in_bfloat16(cell, device))
+    if precision == "32-true" or not impossible:
+        return precision
+    what = " and ".join(cell.upper() for cell in impossible)
+    _say(f"{precision}: this {device} has no {what} in bfloat16; training in float32")
+    return "32-true"
+
+
+@rank_zero_only
+def _say(line: str) -> None:
+    """A line on standard error, from the first of several processes."""
+    print(line, file=sys.stderr, flush=True)
 
 
 class WeightAverage(Callback):

@@ -368,6 +368,8 @@ from common.batch import Job, Outcome, run
 from common.inputs import Input
 from common.processes import Helpers
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # under nohup it is ignored
+
 def answer(job):
     time.sleep(0.02)
     if int(job.input.path) >= 5:

@@ -62,6 +62,19 @@ def test_a_model_is_trained_kept_and_started_from_again(manifest: Path, tmp_path
     assert read_model(second / "best")[0]["hidden_size"] == 8
 
 
+def test_a_run_takes_its_options_from_a_file_and_any_precision_on_any_processor(
+    manifest: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "tiny.toml"
+    file.write_text(
+        f'train = ["{manifest}"]\ndev = ["{manifest}"]\ncache = "{tmp_path / "cache"}"\nrun = "nowhere"\n'
+        'hidden_size = 8\nchannels = 8\nspeeds = [1.0]\nepochs = 1\nprecision = "bf16-mixed"\n'
+    )
+    assert main(["train", "--options", str(file), "--run", str(tmp_path / "run"), "--channels", "4"]) == 0
+    config, _ = read_model(tmp_path / "run" / "best")
+    assert (config["hidden_size"], config["channels"]) == (8, 4)
+
+
 def test_a_training_set_without_a_word_is_one_line(
     manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

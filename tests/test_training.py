@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from common.errors import InputError
+from common.quantized import can_compute_in_bfloat16
 from common.recurrent import RecurrentConfig, RecurrentStack
 from common.training import (
     FitOptions,
@@ -18,6 +21,7 @@ from common.training import (
     backward_in_pieces,
     fit,
     one_cycle,
+    usable_precision,
 )
 
 
@@ -77,6 +81,50 @@ def test_a_killed_run_goes_on_exactly_where_it_stood(tmp_path: Path, killed_afte
     for ours, theirs in zip(resumed.network.parameters(), whole.network.parameters(), strict=True):
         assert torch.equal(ours, theirs)
     assert min(killed.exported + resumed.exported) == min(whole.exported)
+
+
+def recurrent(cell: Any) -> RecurrentStack:
+    return RecurrentStack(RecurrentConfig(2, 4, cell, bidirectional=True))
+
+
+def test_bfloat16_is_tried_and_not_asked_for() -> None:
+    for cell in ("lstm", "gru", "rnn_tanh", "rnn_relu"):
+        x = torch.randn(2, 3, 2)
+        try:
+            with torch.autocast("cpu", torch.bfloat16):
+                outputs, _ = recurrent(cell)(x)
+            outputs.float().sum().backward()
+            worked = True
+        except RuntimeError:
+            worked = False
+        assert can_compute_in_bfloat16(cell) == worked
+
+
+def test_to_try_bfloat16_draws_no_random_number() -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    can_compute_in_bfloat16.__wrapped__("lstm")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("possible", [False, True])
+def test_where_bfloat16_cannot_be_computed_float32_is_and_that_is_said(
+    possible: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("common.training.can_compute_in_bfloat16", lambda *_: possible)
+    network = nn.Sequential(nn.Linear(2, 2), recurrent("lstm"))
+    assert usable_precision(network, "32-true", "cpu") == "32-true"
+    assert capsys.readouterr().err == ""
+    assert usable_precision(network, "bf16-mixed", "cpu") == ("bf16-mixed" if possible else "32-true")
+    said = capsys.readouterr().err
+    assert said.count("\n") == (0 if possible else 1)
+    assert possible or "no LSTM in bfloat16" in said
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has what it should not have")
+def test_a_device_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="device: this machine has no cuda"):
+        fit(Tiny(), batches(), FitOptions(tmp_path, epochs=1, device="cuda"))
 
 
 def test_the_best_model_is_measured_with_averaged_weights(tmp_path: Path) -> None:
