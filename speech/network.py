@@ -146,6 +146,16 @@ class SpeechNetwork(nn.Module):
         return nn.functional.pad(x, (0, 0, 0, missing)).unflatten(1, (-1, self.config.join)).flatten(2)
 
 
+def config_from_model(stored: Mapping[str, Any], directory: Path) -> SpeechConfig:
+    """The configuration of a model directory, as `read_model` gives it; errors as `network_from_model`'s."""
+    try:
+        features = FeatureConfig(**stored["features"])
+        symbols, phones = tuple(stored["symbols"]), tuple(stored["phones"])
+        return SpeechConfig(**{**stored, "symbols": symbols, "phones": phones, "features": features})
+    except (KeyError, TypeError) as error:
+        raise InputError(directory, f"is not a speech model: {error}") from error
+
+
 def network_from_model(
     stored: Mapping[str, Any], weights: Mapping[str, Tensor], directory: Path
 ) -> SpeechNetwork:
@@ -159,14 +169,9 @@ def network_from_model(
     Raises:
         InputError: if it is a model of another kind.
     """
-    try:
-        features = FeatureConfig(**stored["features"])
-        symbols, phones = tuple(stored["symbols"]), tuple(stored["phones"])
-        shape = {**stored, "symbols": symbols, "phones": phones, "features": features}
-        with without_initial_weights():
-            network = SpeechNetwork(SpeechConfig(**shape))
-    except (KeyError, TypeError) as error:
-        raise InputError(directory, f"is not a speech model: {error}") from error
+    config = config_from_model(stored, directory)
+    with without_initial_weights():
+        network = SpeechNetwork(config)
     try:
         network.load_state_dict(dict(weights))
     except RuntimeError as error:  # it names every weight

@@ -100,9 +100,15 @@ class TrainOptions:
         phone_weight: share of the lower answer in the loss.
         consistency: if not 0, each utterance is heard twice in its batch, varied in two ways, and this is the
             share in the loss of how unlike the two answers are.
-        subwords: symbols of the network, learned from the training texts; those of `init` if it has as many.
-        hidden_size, lower_layers, upper_layers, stride, join, channels, dropout: of the network; see
-            `SpeechConfig`.
+        subwords: symbols of the network, learned from the training texts unless `init` has as many; if not
+            given, those of `init`, or else 500.
+        hidden_size: units of one direction of a recurrent layer; if not given, as in `init`, or else 256.
+        lower_layers: recurrent layers that hear phones; if not given, as in `init`, or else 2.
+        upper_layers: recurrent layers that write subwords; if not given, as in `init`, or else 3.
+        stride: frames of 10 ms in a step of the lower layers; if not given, as in `init`, or else 4.
+        join: steps of the lower layers in one of the upper; if not given, as in `init`, or else 2.
+        channels: outputs of the convolution below; if not given, as in `init`, or else 256.
+        dropout: of features between layers; if not given, as in `init`, or else 0.1.
         speeds: at which each utterance may be heard.
         splice: share of the utterances in which words are exchanged for others; those whose manifest says
             in a column `words` when each word is said, as `speech align` writes it.
@@ -128,14 +134,14 @@ class TrainOptions:
     weight_decay: float = 0.01
     phone_weight: float = 0.4
     consistency: float = 0.0
-    subwords: int = 500
-    hidden_size: int = 256
-    lower_layers: int = 2
-    upper_layers: int = 3
-    stride: int = 4
-    join: int = 2
-    channels: int = 256
-    dropout: float = 0.1
+    subwords: int | None = None
+    hidden_size: int | None = None
+    lower_layers: int | None = None
+    upper_layers: int | None = None
+    stride: int | None = None
+    join: int | None = None
+    channels: int | None = None
+    dropout: float | None = None
     speeds: tuple[float, ...] = (0.9, 1.0, 1.1)
     splice: float = 0.5
     seed: int = 1
@@ -155,10 +161,12 @@ class TrainOptions:
             weight_decay=(0.0, 10.0),
             phone_weight=(0.0, 1.0),
             consistency=(0.0, 100.0),
+            subwords=(55, 32_767),  # the blank, and each letter within and at the end of a word
             hidden_size=(1, 16_384),
             lower_layers=(1, 64),
             upper_layers=(1, 64),
             stride=(1, 16),
+            join=(1, 16),
             channels=(1, 16_384),
             dropout=(0.0, 0.99),
             speeds=(0.25, 4.0),

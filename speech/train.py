@@ -6,6 +6,7 @@ import dataclasses
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,16 @@ from speech.data import (
     utterances,
 )
 from speech.decoding import greedy
-from speech.network import SpeechConfig, SpeechNetwork, consistency_loss, ctc_loss
+from speech.network import SpeechConfig, SpeechNetwork, config_from_model, consistency_loss, ctc_loss
 from speech.options import TrainOptions
 from speech.pronunciations import PHONES, read_pronunciations
 from speech.scoring import error_rates
 from speech.splicing import Splicer
 from speech.subwords import LETTER_SYMBOLS, Subwords, learn_subwords
+
+# Symbols that a new network writes, and the options that decide its shape besides.
+_SUBWORDS = 500
+_SHAPE = ("hidden_size", "lower_layers", "upper_layers", "stride", "join", "channels", "dropout")
 
 
 class SpeechModule(TrainingModule[SpeechNetwork]):
@@ -173,23 +178,19 @@ def _network(
             the model to start from are as many.
 
     Raises:
-        InputError: if the model to start from cannot be read.
+        InputError: if the model to start from cannot be read or hears other phones.
     """
-    stored, weights = ({}, {}) if options.init is None else read_model(options.init)
-    symbols = tuple(stored.get("symbols", ()))
-    if len(symbols) != options.subwords:
-        symbols = learn_subwords(words, options.subwords)
-    config = SpeechConfig(
-        symbols=symbols,
-        phones=phones,
-        hidden_size=options.hidden_size,
-        lower_layers=options.lower_layers,
-        upper_layers=options.upper_layers,
-        stride=options.stride,
-        join=options.join,
-        channels=options.channels,
-        dropout=options.dropout,
-    )
+    weights: Mapping[str, Tensor] = {}
+    old: SpeechConfig | None = None
+    if options.init is not None:
+        stored, weights = read_model(options.init)
+        old = config_from_model(stored, options.init)
+        if old.phones != phones:
+            raise InputError(options.init, "hears other phones; give or leave out --pronunciations as it did")
+    wanted = options.subwords or (len(old.symbols) if old else _SUBWORDS)
+    symbols = old.symbols if old and len(old.symbols) == wanted else learn_subwords(words, wanted)
+    shape = {name: value for name in _SHAPE if (value := getattr(options, name)) is not None}
+    config = replace(old or SpeechConfig(symbols, phones), symbols=symbols, **shape)
     network = SpeechNetwork(config)
     if weights:
         taken, drawn = take_over(network, weights)

@@ -55,7 +55,7 @@ def test_a_model_is_trained_kept_and_started_from_again(manifest: Path, tmp_path
     first, second = tmp_path / "first", tmp_path / "second"
     assert main(["train", *shared, *sizes, "--epochs", "2", "--run", str(first)]) == 0
     config, _ = read_model(first / "best")
-    assert (config["hidden_size"], config["lower_layers"], len(config["phones"])) == (8, 1, 29)
+    assert (config["hidden_size"], config["lower_layers"], len(config["phones"])) == (8, 1, 55)
     assert Recognizer.load(first / "best").transcribe(manifest.parent / "0.wav").duration == 0.6
     again = ["--init", str(first / "best"), "--epochs", "1", "--speeds", "1.0", "--run", str(second)]
     assert main(["train", *shared, *again]) == 0
