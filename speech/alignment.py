@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from speech.subwords import BLANK, Subwords
-from speech.timing import Quiet, place, spoken_span
+from speech.timing import Quiet, letter_span, place, spoken_span
 
 # A table of so many steps and states is torchaudio's: the fastest for a segment, but of ten minutes it takes
 # longer than `windowed_path`, and 16 times its memory.
@@ -213,7 +213,15 @@ def _words(
             words.append([])
         words[-1].append((symbol, step, step))
         ended = bool(subwords.ends_word[symbol])
-    spans = [spoken_span([(times[first], times[last]) for _, first, last in word]) for word in words]
+    spans = [
+        spoken_span(
+            [
+                letter_span(times[first], times[last], len(subwords.letters[symbol]))
+                for symbol, first, last in word
+            ]
+        )
+        for word in words
+    ]
     return tuple(
         Word(
             subwords.decode([symbol for symbol, _, _ in word]),
