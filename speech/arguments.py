@@ -14,7 +14,7 @@ from common.command import (
     make_parser,
 )
 from common.options import add_options, field_docs
-from speech.language_model_options import LanguageModelOptions
+from speech.language_model_options import CountOptions, LanguageModelOptions
 from speech.options import DecodingOptions, TrainOptions
 from speech.writers import WRITERS
 
@@ -111,6 +111,14 @@ def make_speech_parser() -> argparse.ArgumentParser:
         "speech train-lm --text sentences.txt.xz:2 novels.txt --run runs/words",
     )
     add_options(one, LanguageModelOptions)
+
+    one = add_subcommand(
+        subcommands,
+        "count-lm",
+        "count a language model of n-grams: minutes where training takes hours",
+        "speech count-lm --text sentences.txt.xz:2 novels.txt --model runs/first/best --output runs/words",
+    )
+    add_options(one, CountOptions)
 
     one = add_subcommand(
         subcommands,

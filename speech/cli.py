@@ -20,7 +20,7 @@ from common.errors import InputError
 from common.inputs import Input, collect_inputs
 from common.options import read_options
 from speech.arguments import make_speech_parser
-from speech.language_model_options import LanguageModelOptions
+from speech.language_model_options import CountOptions, LanguageModelOptions
 from speech.options import DecodingOptions, TrainOptions
 from speech.writers import LINE_FORMATS, WRITERS, as_json
 
@@ -50,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "evaluate": evaluate,
         "train": train,
         "train-lm": train_lm,
+        "count-lm": count_lm,
         "average": average,
         "export": export,
         "demo": demo,
@@ -219,6 +220,17 @@ def train_lm(arguments: argparse.Namespace) -> int:
     options = read_options(LanguageModelOptions, arguments)
     train_language_model(options)
     print(options.run / "best")
+    return 0
+
+
+def count_lm(arguments: argparse.Namespace) -> int:
+    """Make an n-gram language model."""
+    check_builds()
+    from speech.count_language_model import count_language_model
+
+    options = read_options(CountOptions, arguments)
+    count_language_model(options)
+    print(options.output)
     return 0
 
 

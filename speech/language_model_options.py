@@ -84,6 +84,32 @@ class LanguageModelOptions:
 
 
 @dataclass(frozen=True)
+class CountOptions:
+    """Everything that decides what an n-gram model becomes.
+
+    Attributes:
+        text: files of one sentence a line (plain, .xz or .gz), or manifests (.tsv) whose column `text` is
+            read, each with a weight behind a colon: `prompts.txt.xz:3 novels.txt.gz:0.3`. So often each of
+            its sentences counts; without a weight it is 1.
+        output: directory of the model.
+        dev: text like `text`, not learned from, that the model is measured on.
+        model: directory of the recogniser that the model is for: its words are then stored as the
+            recogniser writes and orders them, and it begins sooner. Another can use the model, too.
+        words: most in the vocabulary, the end of a sentence and the unknown word included.
+        order: words of the longest n-grams.
+        megabytes: size of the model; n-grams that predict little are left out until it fits.
+    """
+
+    text: tuple[str, ...]
+    output: Path
+    dev: tuple[Path, ...] = ()
+    model: Path | None = None
+    words: int = 60_000
+    order: int = 3
+    megabytes: float = 18.0
+
+
+@dataclass(frozen=True)
 class Source:
     """A text and how often a pass hears each of its sentences.
 

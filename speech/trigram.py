@@ -103,15 +103,15 @@ class Trigram:
 
 def _level(ngrams: Integers, raw: Integers, weighted: Floats, words: int) -> _Level:
     """Discount the counts of one order: ngrams ascending, how often they stand, what that weighs."""
-    discounts = _discounts(raw)[np.minimum(raw, 3)]
+    discount = discounts(raw)[np.minimum(raw, 3)]
     contexts, places = np.unique(ngrams // words, return_inverse=True)
     totals = _sums(places, weighted, len(contexts))
-    taken = weighted * discounts / raw
+    taken = weighted * discount / raw
     left = _sums(places, taken, len(contexts)) / totals
     return _Level(ngrams, (weighted - taken) / totals[places], contexts, left)
 
 
-def _discounts(raw: Integers) -> Floats:
+def discounts(raw: Integers) -> Floats:
     """What is taken from ngrams that stand 0 (nothing), 1, 2, 3 or more times in the text: (4,).
 
     In a text so small that some count does not occur, the one discount of Kneser and Ney is used for all.
