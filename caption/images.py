@@ -6,14 +6,19 @@ captioner learned from came squashed as well.
 
 from __future__ import annotations
 
+import math
 import os
-import struct
+import stat
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
@@ -21,8 +26,19 @@ from common.errors import InputError
 
 SIZE = 224
 
-# Larger pictures are refused: decoded, this many pixels take half a gigabyte.
-MOST_PIXELS = 178_000_000
+# Reading a picture takes less than 1 GB. The most bytes a pixel that were measured, by the decoder and what
+# comes after it: progressive JPEG 6 (others next to nothing: they are read at a fraction of their size), WebP
+# 22, JPEG 2000 20 and more with transparency, other kinds 15. Above `_LARGE` a picture is made smaller early.
+MOST_PIXELS = {"JPEG": 150_000_000, "MPO": 150_000_000, "WEBP": 40_000_000, "JPEG2000": 40_000_000}
+MOST_PIXELS_OF_OTHERS = 65_000_000
+MOST_BYTES = 500_000_000  # of a file: some decoders want all of it at once
+_LARGE = 25_000_000
+
+# A picture whose values (0 to 255) have a smaller standard deviation shows nothing.
+_BLANK = 2.0
+
+# The kinds of HEIF file that hold what phones and cameras write (ISO/IEC 23008-12, annex B).
+_HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
 
 
 def load_image(source: str | Path | BinaryIO | Image.Image) -> Tensor:
@@ -33,7 +49,7 @@ def load_image(source: str | Path | BinaryIO | Image.Image) -> Tensor:
 
     Returns:
         (3, 224, 224) uint8: turned as its EXIF orientation says, the first frame of an animation,
-        transparency on white, 16-bit and other modes brought to RGB.
+        transparency on white, 16-bit, floating-point and other modes brought to RGB.
 
     Raises:
         InputError: if the file is missing, empty, no picture, truncated or absurdly large.
@@ -42,34 +58,30 @@ def load_image(source: str | Path | BinaryIO | Image.Image) -> Tensor:
 
 
 def open_image(source: str | Path | BinaryIO | Image.Image) -> Image.Image:
-    """Read a picture at its own size: upright, RGB. Arguments and errors as in `load_image`."""
+    """Read a picture upright and as RGB, at its own size or, if it is very large, at a whole fraction of it.
+
+    Arguments and errors as in `load_image`.
+    """
     name = os.fspath(source) if isinstance(source, str | Path) else str(getattr(source, "name", "picture"))
-    if isinstance(source, str | Path):
-        _require_file(Path(source))
     try:
         if isinstance(source, Image.Image):
             return _upright_rgb(source)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's own bomb warning: our bound is stated below
-            with Image.open(source) as image:
-                width, height = image.size
-                if width * height > MOST_PIXELS:
-                    raise InputError(name, f"is too large ({width} x {height} pixels); make it smaller")
-                # A JPEG is decoded at half or a quarter of its size where that is still large enough.
-                image.draft("RGB", (2 * SIZE, 2 * SIZE))
+        with warnings.catch_warnings(), _opened(source) as file:
+            warnings.simplefilter("ignore")  # Pillow's own about large pictures: our bounds are stated above
+            if _is_heif(file):
+                return _upright_rgb(_read_heif(name, file), is_upright=True)
+            with _open_other(name, file) as image:
                 return _upright_rgb(image)
     except InputError:
         raise
+    except PermissionError as error:
+        raise InputError(name, "may not be read; check its permissions") from error
     except Image.DecompressionBombError as error:
         raise InputError(name, "is too large; make it smaller") from error
     except UnidentifiedImageError as error:
         raise InputError(name, "is not a picture that can be read") from error
-    except _DAMAGE as error:
-        raise InputError(name, f"is damaged ({error})") from error
-
-
-# Pillow's decoders report damage with whichever of these comes first.
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, MemoryError, RuntimeError, struct.error)
+    except Exception as error:  # decoders report damage with whatever comes first
+        raise InputError(name, f"is damaged ({str(error) or type(error).__name__})") from error
 
 
 def to_tensor(image: Image.Image) -> Tensor:
@@ -78,37 +90,94 @@ def to_tensor(image: Image.Image) -> Tensor:
     return torch.from_numpy(np.asarray(squashed).copy()).permute(2, 0, 1)
 
 
+def is_blank(picture: Tensor) -> bool:
+    """Whether a picture (3, height, width), 0 to 255, is of one colour, but for a sensor's noise."""
+    return bool((picture.flatten(1).float().std(dim=1, correction=0) < _BLANK).all())
+
+
+@contextmanager
+def _opened(source: str | Path | BinaryIO) -> Iterator[BinaryIO]:
+    """A file as it can be read to and fro, from its beginning; it is closed again if it was opened here."""
+    if isinstance(source, str | Path):
+        _require_file(Path(source))
+        with Path(source).open("rb") as file:
+            yield file
+    elif source.seekable():
+        source.seek(0)
+        yield source
+    else:
+        yield BytesIO(source.read())
+
+
 def _require_file(path: Path) -> None:
     """Refuse what cannot be a picture before Pillow says it in its own words."""
     try:
-        if path.is_dir():
-            raise InputError(path, "is a folder, not a picture")
-        if path.stat().st_size == 0:
-            raise InputError(path, "is empty (0 bytes)")
+        found = path.stat()
     except FileNotFoundError as error:
         broken = " (a link to nothing)" if path.is_symlink() else ""
         raise InputError(path, f"no such file{broken}") from error
-    except PermissionError as error:
-        raise InputError(path, "may not be read; check its permissions") from error
     except OSError as error:
         raise InputError(path, f"cannot be read: {error.strerror}") from error
+    if stat.S_ISDIR(found.st_mode):
+        raise InputError(path, "is a folder, not a picture")
+    if not stat.S_ISREG(found.st_mode):
+        raise InputError(path, "is a pipe or a device, not a file; save the picture as a file first")
+    if found.st_size == 0:
+        raise InputError(path, "is empty (0 bytes)")
+    if found.st_size > MOST_BYTES:
+        raise InputError(path, f"is too large ({found.st_size / 1e6:,.0f} MB); make it smaller")
 
 
-def _upright_rgb(image: Image.Image) -> Image.Image:
-    """The first frame, turned upright, as RGB with transparency on white."""
+def _open_other(name: str, file: BinaryIO) -> Image.Image:
+    """A picture that Pillow knows, not decoded yet."""
+    Image.init()
+    # Encapsulated PostScript is a program, and needs another one to run it.
+    image = Image.open(file, formats=[kind for kind in Image.ID if kind != "EPS"])
+    _require_size(name, image.size, str(image.format))
+    # A JPEG is decoded at half, a quarter or an eighth of its size where that is still large enough.
+    image.draft("RGB", (2 * SIZE, 2 * SIZE))
+    return image
+
+
+def _is_heif(file: BinaryIO) -> bool:
+    """Whether a file is HEIF with HEVC inside; AVIF, which looks alike, is left to Pillow."""
+    head = file.read(64)
+    file.seek(0)
+    if head[4:8] != b"ftyp":
+        return False
+    box = head[: max(16, int.from_bytes(head[:4], "big"))]
+    brands = {box[start : start + 4] for start in (8, *range(16, len(box) - 3, 4))}
+    return bool(brands & _HEIF_BRANDS) or (
+        box[8:12] in (b"mif1", b"msf1") and not brands & {b"avif", b"avis"}
+    )
+
+
+def _read_heif(name: str, file: BinaryIO) -> Image.Image:
+    """A HEIF file's primary picture, which libheif has turned as the file's own properties say.
+
+    The orientation in its EXIF says the same once more, and is to be ignored (ISO/IEC 23008-12, A.2.1).
+    """
+    import pi_heif
+
+    found = pi_heif.open_heif(file)
+    _require_size(name, found.size, "HEIF")
+    return found.to_pillow()
+
+
+def _require_size(name: str, size: tuple[int, int], kind: str) -> None:
+    """Refuse a picture that would take too much memory."""
+    width, height = size
+    if width * height > MOST_PIXELS.get(kind, MOST_PIXELS_OF_OTHERS):
+        raise InputError(name, f"is too large ({width} x {height} pixels); make it smaller")
+
+
+def _upright_rgb(image: Image.Image, is_upright: bool = False) -> Image.Image:
+    """The first frame, turned upright, as RGB with transparency on white; the image itself is left alone."""
     image.seek(0)
-    image.load()
-    # Some modes lose their EXIF on conversion: turn first.
-    turn = _TURNS.get(_orientation(image))
-    if turn is not None:
-        image = image.transpose(turn)
-    if image.mode.startswith(("I", "F")):
-        image = _eight_bits(image)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        page = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(page, image).convert("RGB")
-    return image.convert("RGB")
+    image.load()  # which turns a TIFF
+    turn = None if is_upright else _TURNS.get(_orientation(image))  # some modes lose their EXIF on conversion
+    image = _flat(_reduced(image))
+    return image if turn is None else image.transpose(turn)
 
 
 # How a picture is turned upright, by its EXIF orientation.
@@ -130,21 +199,57 @@ def _orientation(image: Image.Image) -> object:
     """
     try:
         return image.getexif().get(ExifTags.Base.Orientation, 1)
-    except _DAMAGE:
+    except Exception:  # as in `open_image`; the picture itself may be whole
         return 1
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """16-bit, 32-bit or float grey to 8 bits; Pillow's own conversion would cut off what is above 255."""
-    values = np.asarray(image, dtype=np.float64)
+def _reduced(image: Image.Image) -> Image.Image:
+    """A very large image at a half, a third, ... of its size, before anything else makes copies of it."""
+    factor = math.ceil(math.sqrt(image.width * image.height / _LARGE))
+    if factor <= 1:
+        return image
+    factors = (min(factor, image.width), min(factor, image.height))
     if image.mode.startswith("I;16"):
-        scaled = values / 257.0
-    else:
-        low, high = float(values.min()), float(values.max())
-        if low >= 0 and high <= 255:
-            scaled = values
-        elif low >= 0 and high <= 65535 and image.mode == "I":
-            scaled = values / 257.0
-        else:
-            scaled = (values - low) * (255.0 / max(high - low, 1e-12))
-    return Image.fromarray(np.nan_to_num(scaled).round().clip(0, 255).astype(np.uint8))
+        return image.convert("I").reduce(factors).convert("I;16")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+    elif image.mode in ("1", "P"):
+        image = image.convert("RGB")
+    return image.reduce(factors)
+
+
+def _flat(image: Image.Image) -> Image.Image:
+    """An image of any mode as RGB, with white behind what is transparent; always a new one."""
+    if image.mode.startswith(("I", "F")):
+        image = _eight_bits(image)
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    image = image.convert("LA") if image.mode == "La" else image
+    page = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(page, image.convert("RGBA")).convert("RGB")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """16-bit, 32-bit or floating-point grey to 8 bits; Pillow's own conversion cuts off what is above 255.
+
+    Floating-point values from 0 to 1 are black to white. What else fits into 8 bits, or as whole numbers into
+    16, is taken so; the rest is stretched from its darkest to its lightest value. What is no number is black.
+    """
+    values = np.asarray(image, dtype=np.float64)
+    low, high = _range(image.mode, values[np.isfinite(values)])
+    scaled = (values - low) * (255.0 / max(high - low, 1e-12))
+    key = image.info.get("transparency")
+    if isinstance(key, int):  # the value that stands for what is transparent
+        scaled[values == key] = 255.0
+    return Image.fromarray(np.nan_to_num(scaled, posinf=255.0).round().clip(0, 255).astype(np.uint8))
+
+
+def _range(mode: str, numbers: NDArray[np.float64]) -> tuple[float, float]:
+    """The values that are black and white in an image of this mode."""
+    if mode.startswith("I;16"):
+        return 0.0, 65535.0
+    low, high = (float(numbers.min()), float(numbers.max())) if numbers.size else (0.0, 0.0)
+    for white in (1.0, 255.0) if mode == "F" else (255.0, 65535.0):
+        if low >= 0.0 and high <= white:
+            return 0.0, white
+    return low, high
