@@ -1,7 +1,8 @@
 """The caption inside the photograph's own file: its XMP description, with every other byte left alone.
 
-Comes in: a JPEG, PNG or WebP file and a caption. Goes out: the same file with `dc:description` set, written
-whole or not at all; the coded pixels, EXIF and what else XMP says are not touched. (EXIF is left alone on
+Comes in: a JPEG, PNG or WebP file and a caption. Goes out: the same file with `dc:description` set in its
+default language, written whole or not at all; the coded pixels, EXIF and what else XMP says, other languages
+included, are not touched. (EXIF is left alone on
 purpose: written anew, the notes that cameras keep in it would break.)
 
 XMP: ISO 16684-1; where it lies in each kind of file: XMP Specification, Part 3 (Adobe 2020).
@@ -10,19 +11,25 @@ XMP: ISO 16684-1; where it lies in each kind of file: XMP Specification, Part 3 
 from __future__ import annotations
 
 import io
+import os
+import shutil
+import stat
 import struct
+import tempfile
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from xml.etree import ElementTree
 
-from common.batch import write_whole
 from common.errors import InputError
 
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 _DC = "http://purl.org/dc/elements/1.1/"
 _META = "adobe:ns:meta/"
 _XML = "http://www.w3.org/XML/1998/namespace"
+_OWNER, _LINE = f"{{{_RDF}}}Description", f"{{{_RDF}}}li"
+_DESCRIPTION, _LANGUAGE, _DEFAULT = f"{{{_DC}}}description", f"{{{_XML}}}lang", "x-default"
 _EMPTY = f'<x:xmpmeta xmlns:x="{_META}"><rdf:RDF xmlns:rdf="{_RDF}"/></x:xmpmeta>'
 
 _JPEG_XMP = b"http://ns.adobe.com/xap/1.0/\0"
@@ -34,12 +41,21 @@ _LARGEST_SEGMENT = 65533
 _DAMAGE = (ValueError, struct.error, IndexError, zlib.error, ElementTree.ParseError)
 
 
-def write_description(path: Path, caption: str) -> None:
-    """Set a photograph's XMP description.
+def write_description(path: Path, caption: str, even_read_only: bool = False) -> None:
+    """Set a photograph's XMP description. Of a symbolic link, the file that it leads to is written.
+
+    Args:
+        path: the photograph.
+        caption: its new description.
+        even_read_only: write a file that is marked read-only, too; it stays so marked.
 
     Raises:
-        InputError: if the file is no JPEG, PNG or WebP, is damaged, or cannot be read or written.
+        InputError: if the file is no JPEG, PNG or WebP, is damaged, cannot be read or written, or may not be
+            changed (see `obstacle`).
     """
+    refused = obstacle(path, even_read_only)
+    if refused is not None:
+        raise InputError(path, refused)
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -49,9 +65,47 @@ def write_description(path: Path, caption: str) -> None:
         changed = _with_packet(data, packet)
     except _DAMAGE as error:
         raise InputError(path, f"the caption cannot be written into it: {error}") from error
-    mode = path.stat().st_mode
-    write_whole(path, changed)
-    path.chmod(mode)
+    try:
+        _replace(path.resolve(), changed)
+    except OSError as error:
+        raise InputError(path, f"cannot be written: {error.strerror}") from error
+
+
+def obstacle(path: Path, even_read_only: bool = False) -> str | None:
+    """Why a photograph may not be changed, None if it may.
+
+    A file that is written whole is a new one: it would part from its other names (hard links), and a mark
+    that it is read-only would not protect it.
+    """
+    try:
+        found = path.stat()
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    if found.st_nlink > 1:
+        return f"is one file under {found.st_nlink} names (hard links), which would part; copy it first"
+    # An administrator may write everything: the mark itself counts.
+    writable = found.st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH) and os.access(path, os.W_OK)
+    return None if writable or even_read_only else "is read-only, and is left as it is"
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Put a new file in the place of one, whole or not at all, with its permissions and attributes."""
+    before = path.stat()
+    handle, name = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
+    part = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if hasattr(os, "chown"):
+            with suppress(OSError):  # only an administrator can give a file away
+                os.chown(part, before.st_uid, before.st_gid)
+        shutil.copystat(path, part)
+        os.utime(part)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def has_description(path: str | Path) -> bool:
@@ -63,12 +117,20 @@ def has_description(path: str | Path) -> bool:
 
 
 def read_description(data: bytes) -> str | None:
-    """The XMP description in a file's bytes; None if it has none."""
+    """The XMP description in a file's bytes, in its default language or the first; None if it has none.
+
+    Raises:
+        ValueError: for another kind of file, or damaged XMP (`ElementTree.ParseError`).
+    """
     packet = read_packet(data)
     if packet is None:
         return None
-    found = ElementTree.fromstring(packet).find(f".//{{{_DC}}}description/{{{_RDF}}}Alt/{{{_RDF}}}li")
-    return None if found is None else found.text or ""
+    root = ElementTree.fromstring(packet.strip(b"\0 \r\n"))
+    lines = root.findall(f".//{_DESCRIPTION}//{_LINE}")
+    lines.sort(key=lambda line: line.get(_LANGUAGE, _DEFAULT) != _DEFAULT)
+    simple = [one.text for one in root.iter(_DESCRIPTION) if not len(one)]
+    simple += [one.get(_DESCRIPTION) for one in root.iter(_OWNER)]
+    return next((text for text in (*(line.text for line in lines), *simple) if text and text.strip()), None)
 
 
 def read_packet(data: bytes) -> bytes | None:
@@ -101,21 +163,29 @@ def described(packet: bytes | None, caption: str) -> bytes:
     rdf = root if root.tag == f"{{{_RDF}}}RDF" else root.find(f"{{{_RDF}}}RDF")
     if rdf is None:
         raise ValueError("its XMP holds no RDF")
-    for owner in rdf.iter(f"{{{_RDF}}}Description"):
-        for old in owner.findall(f"{{{_DC}}}description"):
-            owner.remove(old)
-    about = next(rdf.iter(f"{{{_RDF}}}Description"), None)
+    others = _take_descriptions(rdf)
+    about = next(rdf.iter(_OWNER), None)
     if about is None:
-        about = ElementTree.SubElement(rdf, f"{{{_RDF}}}Description", {f"{{{_RDF}}}about": ""})
-    alternatives = ElementTree.SubElement(
-        ElementTree.SubElement(about, f"{{{_DC}}}description"), f"{{{_RDF}}}Alt"
-    )
-    line = ElementTree.SubElement(alternatives, f"{{{_RDF}}}li", {f"{{{_XML}}}lang": "x-default"})
-    line.text = caption
+        about = ElementTree.SubElement(rdf, _OWNER, {f"{{{_RDF}}}about": ""})
+    alternatives = ElementTree.SubElement(ElementTree.SubElement(about, _DESCRIPTION), f"{{{_RDF}}}Alt")
+    # The default stands first (XMP Specification, Part 1, 8.2.2.4).
+    ElementTree.SubElement(alternatives, _LINE, {_LANGUAGE: _DEFAULT}).text = caption
+    alternatives.extend(others)
     body = ElementTree.tostring(root, encoding="utf-8")
     # The identifier is the standard's own; "w" says that the packet may be written anew.
     opening = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'.encode()
     return opening + body + b'<?xpacket end="w"?>'
+
+
+def _take_descriptions(rdf: ElementTree.Element) -> list[ElementTree.Element]:
+    """Take all descriptions out of an RDF tree, and keep those that are in a language of their own."""
+    others = []
+    for owner in rdf.iter(_OWNER):
+        owner.attrib.pop(_DESCRIPTION, None)
+        for old in owner.findall(_DESCRIPTION):
+            others += [line for line in old.iter(_LINE) if line.get(_LANGUAGE, _DEFAULT) != _DEFAULT]
+            owner.remove(old)
+    return others
 
 
 def _prefixes(packet: bytes) -> list[tuple[str, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from xml.dom import minidom
 
@@ -107,6 +108,97 @@ def test_a_file_without_a_place_for_it_is_left_as_it_is(tmp_path: Path, name: st
     with pytest.raises(InputError, match="cannot be written into it"):
         write_description(path, "a dog")
     assert path.read_bytes() == data
+
+
+LANGUAGES = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF
+ xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" xmlns:dc="http://purl.org/dc/elements/1.1/">
+ <rdf:Description rdf:about=""><dc:description><rdf:Alt><rdf:li xml:lang="de">ein Hund</rdf:li>
+ <rdf:li xml:lang="x-default">my own words</rdf:li><rdf:li xml:lang="fr">un chien</rdf:li></rdf:Alt>
+ </dc:description></rdf:Description></rdf:RDF></x:xmpmeta>"""
+
+
+def test_other_languages_of_the_description_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    picture().save(path, xmp=LANGUAGES.encode())
+    assert read_description(path.read_bytes()) == "my own words"
+    write_description(path, "a dog")
+    with Image.open(path) as image:
+        found = minidom.parseString(image.info["xmp"]).getElementsByTagName("rdf:li")
+    said = {line.getAttribute("xml:lang"): line.firstChild.data for line in found}
+    assert said == {"x-default": "a dog", "de": "ein Hund", "fr": "un chien"}
+    assert found[0].getAttribute("xml:lang") == "x-default"
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [
+        ('dc:description="my own words"/>', "my own words"),
+        ("><dc:description>my own words</dc:description></rdf:Description>", "my own words"),
+        (
+            '><dc:description><rdf:Alt><rdf:li xml:lang="de">ein Hund</rdf:li></rdf:Alt></dc:description>'
+            "</rdf:Description>",
+            "ein Hund",
+        ),
+        ("><dc:description><rdf:Alt><rdf:li/></rdf:Alt></dc:description></rdf:Description>", None),
+    ],
+)
+def test_a_description_is_found_however_it_is_written(form: str, expected: str | None) -> None:
+    head = LANGUAGES.partition("><dc:description>")[0]
+    packet = f"{head} {form}</rdf:RDF></x:xmpmeta>".encode()
+    data = io.BytesIO()
+    picture().save(data, "JPEG", xmp=packet)
+    assert read_description(data.getvalue()) == expected
+    again = described(packet, "a dog")
+    assert again.count(b"my own words") == 0
+    assert again.count(b"a dog") == 1
+
+
+def test_a_link_stays_a_link_and_leads_to_the_caption(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.jpg")
+    (tmp_path / "links").mkdir()
+    link = tmp_path / "links" / "b.jpg"
+    link.symlink_to("../a.jpg")
+    write_description(link, "a dog")
+    assert link.is_symlink()
+    assert read_description(path.read_bytes()) == "a dog"
+    assert [entry.name for entry in (tmp_path / "links").iterdir()] == ["b.jpg"]
+
+
+def test_a_file_under_two_names_is_left_whole(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.jpg")
+    os.link(path, tmp_path / "b.jpg")
+    before = path.read_bytes()
+    with pytest.raises(InputError, match="is one file under 2 names"):
+        write_description(path, "a dog")
+    assert path.samefile(tmp_path / "b.jpg")
+    assert path.read_bytes() == before
+
+
+def test_a_read_only_file_is_changed_only_if_that_is_meant(tmp_path: Path) -> None:
+    path = saved(tmp_path / "a.jpg")
+    path.chmod(0o444)
+    with pytest.raises(InputError, match="is read-only"):
+        write_description(path, "a dog")
+    assert read_description(path.read_bytes()) is None
+    write_description(path, "a dog", even_read_only=True)
+    assert read_description(path.read_bytes()) == "a dog"
+    assert path.stat().st_mode & 0o777 == 0o444
+
+
+def test_a_write_that_fails_leaves_the_file_and_nothing_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = saved(tmp_path / "a.jpg")
+    before = path.read_bytes()
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(InputError, match="cannot be written: No space left"):
+        write_description(path, "a dog")
+    assert path.read_bytes() == before
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.jpg"]
 
 
 def test_a_private_file_stays_private(tmp_path: Path) -> None:
