@@ -19,7 +19,7 @@ from torch import Tensor
 
 from caption.attention import Glance, glances
 from caption.encoder import EncoderConfig
-from caption.images import load_image
+from caption.images import is_blank, load_image
 from caption.network import CaptionConfig, CaptionNetwork, Decoder, DecoderState, Scene, speakable
 from caption.options import DescribeOptions
 from caption.text import END, START, UNKNOWN, Vocabulary, tokenize
@@ -39,7 +39,7 @@ class Caption:
     """What was seen on a photograph.
 
     Attributes:
-        text: the caption, lower case.
+        text: the caption, lower case; empty if there is nothing to see (see `NOTHING`).
         log_prob: natural logarithm of its probability.
         confidence: geometric mean of its words' probabilities, 0 to 1.
         alternatives: the runners-up, best first, themselves without runners-up.
@@ -49,6 +49,10 @@ class Caption:
     log_prob: float
     confidence: float
     alternatives: tuple[Caption, ...] = ()
+
+
+# What is said of a picture of one colour: the network would make up a story.
+NOTHING = Caption("", 0.0, 0.0)
 
 
 class Captioner:
@@ -92,7 +96,7 @@ class Captioner:
         return cls(network, directory.name, device)
 
     def describe(self, picture: Picture, options: DescribeOptions | None = None) -> Caption:
-        """Describe one photograph.
+        """Describe one photograph; what is black, blank or all of one colour gets an empty caption.
 
         Args:
             picture: a file, an open binary file, a Pillow image, or uint8 (3, 224, 224).
@@ -110,13 +114,17 @@ class Captioner:
         """Describe photographs together; arguments and errors as in `describe`."""
         options = options or DescribeOptions()
         prefix = self._prefix(options.prefix)
-        if not pictures:
-            return []
-        found = search(self.network.decoder, self._look(pictures), options, prefix)
-        return [self._caption(prefix, hypotheses) for hypotheses in found]
+        loaded = [_loaded(one) for one in pictures]
+        blank = [is_blank(one) for one in loaded]
+        if all(blank):
+            return [NOTHING] * len(loaded)
+        scene = self.look([one for one, nothing in zip(loaded, blank, strict=True) if not nothing])
+        found = iter(search(self.network.decoder, scene, options, prefix))
+        return [NOTHING if nothing else self._caption(prefix, next(found)) for nothing in blank]
 
-    def _look(self, pictures: Sequence[Picture]) -> Scene:
-        """What captions of these pictures are made from."""
+    @torch.inference_mode()
+    def look(self, pictures: Sequence[Picture]) -> Scene:
+        """What captions of these pictures are made from: all that the decoder is told of them."""
         return self.network.look(torch.stack([_loaded(one) for one in pictures]).to(self.device))
 
     def _known_words(self, sentence: str) -> list[int]:
@@ -160,14 +168,23 @@ class Captioner:
         Raises:
             InputError: if the captioner knows no word of the sentence, or a picture cannot be read.
         """
+        self._sought(sentence)
+        return self.scene_log_likelihoods(sentence, self.look(pictures)) if pictures else []
+
+    def _sought(self, sentence: str) -> list[int]:
+        """The symbols by which a sentence is searched for; an `InputError` if there are none."""
         words = self._known_words(sentence)
         if not words:
             raise InputError(repr(sentence), "holds no word that the captioner knows")
-        if not pictures:
-            return []
-        spoken = torch.tensor([START, *words], device=self.device).expand(len(pictures), -1)
-        following = torch.tensor([*words, END], device=self.device).expand(len(pictures), -1)
-        logits = self.network.decoder(self._look(pictures), spoken)  # (pictures, steps, words)
+        return words
+
+    @torch.inference_mode()
+    def scene_log_likelihoods(self, sentence: str, scene: Scene) -> list[float]:
+        """As `log_likelihoods`, for pictures that were looked at before."""
+        words, pictures = self._sought(sentence), len(scene.first)
+        spoken = torch.tensor([START, *words], device=self.device).expand(pictures, -1)
+        following = torch.tensor([*words, END], device=self.device).expand(pictures, -1)
+        logits = self.network.decoder(scene, spoken)  # (pictures, steps, words)
         log_probs = speakable(logits)
         values = log_probs.gather(-1, following.unsqueeze(-1)).squeeze(-1)
         return [float(value) for value in values.mean(dim=1)]

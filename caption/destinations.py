@@ -14,20 +14,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from caption import writers
-from caption.metadata import has_description, write_description
+from caption.metadata import has_description, obstacle, write_description
 from caption.sidecars import plan_sidecars, write_sidecars
+from caption.sources import PIPED, SHEET, Pictures
 from common.batch import Job, plan_outputs, write_outputs
 from common.errors import InputError
 from common.inputs import Input
+from common.paths import require_apart
 
 if TYPE_CHECKING:
     from caption.captioner import Caption, Captioner
 
 
 def destination(
-    arguments: argparse.Namespace, inputs: Sequence[Input]
+    arguments: argparse.Namespace, inputs: Sequence[Input], pictures: Pictures
 ) -> tuple[list[Job], Callable[[Job, Caption], None]]:
-    """What is still to be done, and how a caption gets to where it belongs."""
+    """What is still to be done, and how a caption gets to where it belongs.
+
+    Raises:
+        InputError: if the options contradict each other, or a file would be written over an input.
+    """
     output: Path | None = arguments.output
     if arguments.sidecar:
         return _sidecars(arguments, inputs)
@@ -37,11 +43,11 @@ def destination(
     if output is None:
         if len(formats) > 1:
             raise InputError("--format", "several formats need a folder to go to: add --output FOLDER")
-        return [Job(one) for one in inputs], _printer(formats[0], alone=_is_one_file(arguments, inputs))
+        return [Job(one) for one in inputs], _printer(formats[0], _is_one_file(arguments, inputs), pictures)
     folder = len(formats) > 1 or output.is_dir()
     tables = {
         format: writers.CaptionTable(
-            output / f"captions.{format}" if folder else output, format, arguments.overwrite
+            output / f"captions.{format}" if folder else output, format, arguments.overwrite, pictures.open
         )
         for format in formats
         if format in writers.TABLES
@@ -49,6 +55,7 @@ def destination(
     jobs = [Job(one, done=True) for one in inputs]
     if "txt" in formats:
         jobs = _text_jobs(arguments, inputs, output)
+    require_apart(_files_read(arguments, inputs), [*_outputs(jobs), *(one.path for one in tables.values())])
     jobs = [dataclasses.replace(job, done=job.done and _is_in(job, tables.values())) for job in jobs]
 
     def render(caption: Caption, path: str, format: str) -> str:
@@ -74,25 +81,35 @@ def _sidecars(
     existing = arguments.existing or ("overwrite" if arguments.overwrite else "skip")
     if arguments.overwrite and existing != "overwrite":
         raise InputError("--overwrite", f"does not go with --existing {existing}")
-    return plan_sidecars(inputs, existing), write_sidecars(existing)
+    _refuse_piped(inputs, "--sidecar")
+    jobs = plan_sidecars(inputs, existing)
+    require_apart(_files_read(arguments, inputs), _outputs(jobs))
+    return jobs, write_sidecars(existing)
 
 
 def with_attention(
     arguments: argparse.Namespace,
     jobs: Sequence[Job],
     deliver: Callable[[Job, Caption], None],
+    pictures: Pictures,
     load: Callable[[], Captioner],
 ) -> tuple[list[Job], Callable[[Job, Caption], None]]:
-    """The same jobs and delivery, and a sheet with attention maps for each photograph beside it."""
-    plan = plan_outputs([job.input for job in jobs], arguments.attention, ["png"], arguments.overwrite)
+    """The same jobs and delivery, and for each photograph a sheet with attention maps.
+
+    Raises:
+        InputError: if a sheet would be written over an input.
+    """
+    inputs = [job.input for job in jobs]
+    plan = plan_outputs(inputs, arguments.attention, [SHEET.removeprefix(".")], arguments.overwrite)
+    require_apart(_files_read(arguments, inputs), _outputs(plan))
     sheets = {job.input.path: job for job in plan}
 
     def render(caption: Caption, path: str, format: str) -> bytes:
         from caption.attention import draw
         from caption.images import open_image
 
-        image, sheet = open_image(path), io.BytesIO()
-        draw(image, load().glances(image, caption.text)).save(sheet, format)
+        image, sheet = open_image(pictures.open(path)), io.BytesIO()
+        draw(image, load().glances(image, caption.text)).save(sheet, "png")
         return sheet.getvalue()
 
     write_sheet = write_outputs(render)
@@ -107,18 +124,51 @@ def with_attention(
 def with_metadata(
     arguments: argparse.Namespace, jobs: Sequence[Job], deliver: Callable[[Job, Caption], None]
 ) -> tuple[list[Job], Callable[[Job, Caption], None]]:
-    """The same jobs and delivery, and captions in the photographs that have none."""
+    """The same jobs and delivery, and captions in the photographs that have none.
+
+    What may not be changed fails before anything is described. An empty caption is not written.
+
+    Raises:
+        InputError: if the picture comes from standard input.
+    """
+    _refuse_piped([job.input for job in jobs], "--write-metadata")
     has = {job.input.path: not arguments.overwrite and has_description(job.input.path) for job in jobs}
     printed = arguments.output is None and not arguments.sidecar
 
     def both(job: Job, caption: Caption) -> None:
-        if not has[job.input.path]:
-            write_description(Path(job.input.path), caption.text)
+        if caption.text and not has[job.input.path]:
+            write_description(Path(job.input.path), caption.text, arguments.even_read_only)
         deliver(job, caption)
 
-    return [
-        dataclasses.replace(job, done=(job.done or printed) and has[job.input.path]) for job in jobs
-    ], both
+    def planned(job: Job) -> Job:
+        if has[job.input.path]:
+            return dataclasses.replace(job, done=job.done or printed)
+        problem = job.input.problem or obstacle(Path(job.input.path), arguments.even_read_only)
+        return dataclasses.replace(job, input=dataclasses.replace(job.input, problem=problem), done=False)
+
+    return [planned(job) for job in jobs], both
+
+
+def check_report(arguments: argparse.Namespace, inputs: Sequence[Input]) -> None:
+    """Refuse a report that would be written over an input."""
+    if arguments.report is not None:
+        require_apart(_files_read(arguments, inputs), [arguments.report])
+
+
+def _files_read(arguments: argparse.Namespace, inputs: Sequence[Input]) -> list[str]:
+    """All files that the command reads, but for the model's."""
+    return [*(one.path for one in inputs), *arguments.list]
+
+
+def _outputs(jobs: Iterable[Job]) -> list[Path]:
+    """All files that jobs write."""
+    return [path for job in jobs for path in job.outputs.values()]
+
+
+def _refuse_piped(inputs: Sequence[Input], option: str) -> None:
+    """Refuse what goes beside or into a photograph's file where there is no file."""
+    if any(one.path == PIPED for one in inputs):
+        raise InputError(option, "needs files; the picture comes from standard input")
 
 
 def _formats(asked: Sequence[str] | None, output: Path | None) -> list[str]:
@@ -150,7 +200,7 @@ def _is_one_file(arguments: argparse.Namespace, inputs: Sequence[Input]) -> bool
     return arguments.inputs == [inputs[0].path] and not arguments.list
 
 
-def _printer(format: str, alone: bool) -> Callable[[Job, Caption], None]:
+def _printer(format: str, alone: bool, pictures: Pictures) -> Callable[[Job, Caption], None]:
     """What prints captions on standard output."""
     print(writers.header(format), end="")
 
@@ -159,7 +209,7 @@ def _printer(format: str, alone: bool) -> Callable[[Job, Caption], None]:
         if format == "txt":
             text = writers.as_text(caption) if alone else writers.as_named_text(path, caption)
         else:
-            text = writers.as_row(format, path, caption)
+            text = writers.as_row(format, path, caption, pictures.open)
         print(text, end="", flush=True)
 
     return deliver

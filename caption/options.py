@@ -15,6 +15,12 @@ LITE0 = "efficientnet_lite0"
 # Photographs are decoded in this many threads while the network describes those before.
 LOADERS = 2
 
+# More is refused. A hypothesis takes some 0.25 MB while it is followed, so that a batch stays below 1 GB; and
+# the search compares all continuations of a beam, which grow with its square.
+MOST_BEAM = 100
+MOST_BATCH = 256
+MOST_HYPOTHESES = 4096  # of all photographs in a batch together
+
 
 @dataclass(frozen=True)
 class DescribeOptions:

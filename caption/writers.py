@@ -12,8 +12,9 @@ import html
 import io
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from common.errors import InputError
 
@@ -82,15 +83,20 @@ def as_csv(path: str, caption: Caption) -> str:
     return _csv_row(path, caption.text, f"{caption.confidence:.4f}")
 
 
-def as_html(path: str, caption: Caption) -> str:
+def as_html(path: str, caption: Caption, picture: str | BinaryIO | None = None) -> str:
     """One figure of a page, on a line: thumbnail, caption, path; the caption is its alt text, too.
+
+    Args:
+        path: of the photograph, as the page names it.
+        caption: of the photograph.
+        picture: the photograph itself; None if it lies at its path.
 
     Raises:
         InputError: if the photograph cannot be read.
     """
     from caption.images import open_image
 
-    image, small = open_image(path), io.BytesIO()
+    image, small = open_image(path if picture is None else picture), io.BytesIO()
     image.thumbnail((_THUMBNAIL, _THUMBNAIL))
     image.save(small, "JPEG", quality=80)
     name, text = (
@@ -109,9 +115,11 @@ def header(format: str) -> str:
     return {"csv": _csv_row(*CSV_COLUMNS), "html": _PAGE}.get(format, "")
 
 
-def as_row(format: str, path: str, caption: Caption) -> str:
-    """One row of a table."""
-    return {"csv": as_csv, "jsonl": as_json, "html": as_html}[format](path, caption)
+def as_row(format: str, path: str, caption: Caption, open_: Callable[[str], str | BinaryIO] = str) -> str:
+    """One row of a table; `open_` gives a photograph by its path, for its thumbnail."""
+    if format == "html":
+        return as_html(path, caption, open_(path))
+    return {"csv": as_csv, "jsonl": as_json}[format](path, caption)
 
 
 class CaptionTable:
@@ -124,14 +132,22 @@ class CaptionTable:
         path: the file.
         format: of its rows.
         overwrite: begin again, with the first row.
+        open_: gives a photograph by its path, for thumbnails.
 
     Raises:
         InputError: if the file is there and is no such table.
     """
 
-    def __init__(self, path: Path, format: str, overwrite: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        format: str,
+        overwrite: bool = False,
+        open_: Callable[[str], str | BinaryIO] = str,
+    ) -> None:
         self.path = path
         self.format = format
+        self.open_ = open_
         self.paths: set[str] = set()
         self._whole = 0  # bytes up to the end of the last whole row
         if not overwrite:
@@ -143,7 +159,7 @@ class CaptionTable:
         Raises:
             InputError: if the file cannot be written.
         """
-        row = as_row(self.format, path, caption)
+        row = as_row(self.format, path, caption, self.open_)
         text = row if self._whole else header(self.format) + row
         data = text.encode("utf-8", "surrogateescape")
         try:

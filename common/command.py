@@ -106,7 +106,8 @@ def add_batch_options(
         formats: that can be written.
         output: what `--output` takes and does, for its help.
     """
-    parser.add_argument("inputs", nargs="*", metavar="INPUT", help=f"{kind}, folders of them, or globs")
+    help = f"{kind}, folders of them, or globs; - is one on standard input"
+    parser.add_argument("inputs", nargs="*", metavar="INPUT", help=help)
     parser.add_argument(
         "--list", action="append", default=[], metavar="FILE", help="also take the paths in FILE, one a line"
     )

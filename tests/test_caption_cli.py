@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import csv
 import dataclasses
+import io
 import json
 import subprocess
 import sys
@@ -41,8 +42,15 @@ def photographs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, color in [("a.png", "red"), ("b.jpg", "green"), ("deep/c.png", "blue")]:
         path = tmp_path / "photos" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (30, 20), color).save(path)
+        drawn(color).save(path)
     return tmp_path / "photos"
+
+
+def drawn(color: str | tuple[int, int, int]) -> Image.Image:
+    """A picture that shows something: half of it is black."""
+    image = Image.new("RGB", (30, 20), color)
+    image.paste("black", (0, 0, 15, 20))
+    return image
 
 
 def describe(model: str, *arguments: str) -> int:
@@ -99,7 +107,7 @@ def test_evaluate_takes_every_option_that_decides_a_caption() -> None:
         for name in ("describe", "evaluate")
     }
     paper = {"--list", "--format", "--output", "--overwrite", "--report", "--attention"}
-    paper |= {"--sidecar", "--existing", "--write-metadata"}
+    paper |= {"--sidecar", "--existing", "--write-metadata", "--even-read-only"}
     assert options["describe"] - paper <= options["evaluate"]
 
 
@@ -149,7 +157,7 @@ def test_two_threads_give_the_captions_of_one(
 ) -> None:
     for number in range(12):
         color = (20 * number, 250 - 20 * number, 70 * number % 256)
-        Image.new("RGB", (30, 20), color).save(tmp_path / f"{number:02}.png")
+        drawn(color).save(tmp_path / f"{number:02}.png")
     printed = {}
     for threads in ("1", "2"):
         assert describe(model, str(tmp_path), "--batch-size", "2", "--threads", threads) == 0
@@ -314,16 +322,152 @@ def test_attention_is_drawn_for_each_photograph_and_only_where_it_is_missing(
 ) -> None:
     arguments = ("photos", "--output", "captions", "--attention", "maps")
     assert describe(model, *arguments) == 0
-    drawn = {path: path.stat().st_mtime_ns for path in Path("maps").rglob("*.png")}
-    assert {str(path) for path in drawn} == {"maps/a.png", "maps/b.png", "maps/deep/c.png"}
-    with Image.open("maps/a.png") as sheet:
+    sheets = {path: path.stat().st_mtime_ns for path in Path("maps").rglob("*.png")}
+    names = {"maps/a.attention.png", "maps/b.attention.png", "maps/deep/c.attention.png"}
+    assert {str(path) for path in sheets} == names
+    with Image.open("maps/a.attention.png") as sheet:
         assert sheet.width == 4 * 224
-    Path("maps/b.png").unlink()
+    Path("maps/b.attention.png").unlink()
     Path("captions/a.txt").unlink()
     assert describe(model, *arguments) == 0
     assert Path("captions/a.txt").is_file()
-    kept = {path for path, time in drawn.items() if path.stat().st_mtime_ns == time}
-    assert {str(path) for path in kept} == {"maps/a.png", "maps/deep/c.png"}
+    kept = {path for path, time in sheets.items() if path.stat().st_mtime_ns == time}
+    assert {str(path) for path in kept} == names - {"maps/b.attention.png"}
+
+
+def test_sheets_among_the_photographs_replace_none_of_them_and_are_not_described(
+    model: str, photographs: Path, tmp_path: Path
+) -> None:
+    before = {path: path.read_bytes() for path in photographs.rglob("*.*")}
+    for _ in range(2):
+        arguments = ["photos", "--attention", "photos", "--overwrite", "--output", "captions"]
+        assert describe(model, *arguments) == 0
+        assert {path: path.read_bytes() for path in before} == before
+    assert {path.name for path in photographs.rglob("*.*")} - {path.name for path in before} == {
+        "a.attention.png",
+        "b.attention.png",
+        "c.attention.png",
+    }
+    assert len(list((tmp_path / "captions").rglob("*.txt"))) == 3
+
+
+@pytest.mark.usefixtures("photographs")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["photos/a.png", "--format", "jsonl", "--output", "photos/a.png"],
+        ["photos", "--format", "csv", "--output", "link.csv"],
+        ["photos", "--report", "photos/b.jpg"],
+        ["--list", "list.txt", "--report", "list.txt"],
+        ["notes.txt", "--sidecar"],
+        ["photos", "photos/sheets/a.attention.png", "--attention", "photos/sheets"],
+    ],
+)
+def test_no_output_may_be_one_of_the_inputs(
+    model: str, tmp_path: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "link.csv").symlink_to("photos/a.png")
+    (tmp_path / "list.txt").write_text("photos/a.png\n")
+    (tmp_path / "notes.txt").write_bytes((tmp_path / "photos" / "a.png").read_bytes())
+    (tmp_path / "photos" / "sheets").mkdir()
+    drawn("red").save(tmp_path / "photos" / "sheets" / "a.attention.png")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+    assert describe(model, *arguments, "--overwrite") == 1
+    assert "is one of the inputs, which would be lost" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == before
+
+
+def piped(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+    """Let this be on standard input."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+
+
+def test_a_picture_on_standard_input_is_described_as_the_file_is(
+    model: str, photographs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert describe(model, "photos/a.png") == 0
+    expected = capsys.readouterr().out
+    piped(monkeypatch, (photographs / "a.png").read_bytes())
+    assert describe(model, "-") == 0
+    assert capsys.readouterr().out == expected
+    piped(monkeypatch, (photographs / "a.png").read_bytes())
+    arguments = ["--format", "txt,jsonl,html", "--output", "out", "--attention", "maps"]
+    assert describe(model, "-", "photos/b.jpg", *arguments) == 0
+    assert Path("out/stdin.txt").read_text() == expected
+    assert [row["path"] for row in lines(Path("out/captions.jsonl"))] == ["-", "photos/b.jpg"]
+    assert 'data-path="-"' in Path("out/captions.html").read_text()
+    assert Path("maps/stdin.attention.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("data", "arguments", "reason"),
+    [
+        (b"", [], "-: is empty (0 bytes)"),
+        (b"no picture", [], "-: is not a picture that can be read"),
+        (b"", ["--sidecar"], "--sidecar: needs files"),
+        (b"", ["--write-metadata"], "--write-metadata: needs files"),
+        (b"", ["--list", "-"], "-: standard input is either a picture or a list"),
+    ],
+)
+def test_what_standard_input_cannot_be_is_one_line(
+    model: str,
+    data: bytes,
+    arguments: list[str],
+    reason: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    piped(monkeypatch, data)
+    assert describe(model, "-", *arguments) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith(f"caption: {reason}") and said.err.count("\n") == 1
+
+
+def test_a_picture_of_one_colour_gets_no_invented_story(
+    model: str, photographs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (30, 20)).save(photographs / "a.png")
+    arguments = ["photos", "--format", "jsonl", "--prefix", "a dog", "--write-metadata"]
+    assert describe(model, *arguments) == 0
+    said = capsys.readouterr()
+    assert said.err == "caption: photos/a.png: is of one colour and shows nothing; its caption is empty\n"
+    black, other, _ = [json.loads(line) for line in said.out.splitlines()]
+    empty = {"caption": "", "confidence": 0.0, "log_prob": 0.0, "alternatives": []}
+    assert black == {"path": "photos/a.png", **empty}
+    assert other["caption"].startswith("a dog")
+    assert read_description((photographs / "a.png").read_bytes()) is None
+    (photographs / "a.txt").write_text("sks")
+    assert describe(model, "photos/a.png", "--sidecar", "--existing", "append") == 0
+    assert (photographs / "a.txt").read_text() == "sks\n"
+
+
+@pytest.mark.usefixtures("photographs")
+@pytest.mark.parametrize(
+    ("command", "arguments", "reason"),
+    [
+        ("describe", ["--beam", "100000"], "--beam: 100000 is more than 100; a wider beam"),
+        ("describe", ["--batch-size", "100000"], "--batch-size: 100000 is more than 256"),
+        ("describe", ["--beam", "100", "--batch-size", "200"], "--batch-size: 200 takes too much memory"),
+        ("evaluate", ["--beam", "101"], "--beam: 101 is more than 100"),
+        ("search", ["--batch-size", "257"], "--batch-size: 257 is more than 256"),
+    ],
+)
+def test_what_would_take_gigabytes_is_refused_before_anything_is_loaded(
+    command: str, arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["a dog"] if command == "search" else []
+    assert main([command, *words, "photos", "--model", "none", *arguments]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"caption: {reason}") and said.count("\n") == 1
+
+
+def test_help_explains_every_option_in_words_of_its_own() -> None:
+    for name, parser in subparsers(make_caption_parser()):
+        said = [action.help for action in parser._actions]
+        assert all(said), name
+        if name != "train":
+            assert len(set(said)) == len(said), name
 
 
 def test_sidecars_stand_beside_their_photographs_and_are_skipped_the_next_time(
@@ -364,7 +508,7 @@ def test_captions_are_written_into_photographs_that_have_none(
     model: str, photographs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_description(photographs / "b.jpg", "my own words")
-    Image.new("RGB", (8, 8)).save(photographs / "d.bmp")
+    drawn("red").save(photographs / "d.bmp")
     assert describe(model, "photos", "--write-metadata", "--prefix", "a dog") == 1
     said = capsys.readouterr()
     assert "d.bmp" in said.err and "JPEG, PNG and WebP" in said.err
@@ -378,3 +522,18 @@ def test_captions_are_written_into_photographs_that_have_none(
     assert describe(model, "photos", "--write-metadata", "--prefix", "a cat", "--overwrite") == 0
     again = read_description((photographs / "b.jpg").read_bytes())
     assert again is not None and again.startswith("a cat")
+
+
+def test_a_photograph_that_may_not_be_changed_fails_before_it_is_described(
+    model: str, photographs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photographs / "a.png").chmod(0o444)
+    before = (photographs / "a.png").read_bytes()
+    assert describe("no model is needed", "photos/a.png", "--write-metadata") == 1
+    assert capsys.readouterr().err == "caption: photos/a.png: is read-only, and is left as it is\n"
+    assert (photographs / "a.png").read_bytes() == before
+    assert describe(model, "photos/a.png", "--write-metadata", "--even-read-only", "--prefix", "a dog") == 0
+    assert (read_description((photographs / "a.png").read_bytes()) or "").startswith("a dog")
+    assert (photographs / "a.png").stat().st_mode & 0o777 == 0o444
+    assert describe(model, "photos/a.png", "--even-read-only") == 1
+    assert "add --write-metadata" in capsys.readouterr().err

@@ -45,6 +45,8 @@ def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shape.rectangle((15, 5, 45, 35), fill=color)
         elif color == "blue":
             shape.rectangle((0, 15, 60, 22), fill=color)
+        else:  # of one colour throughout, it would show nothing
+            shape.rectangle((0, 0, 60, 2), fill="white")
         for copy in range(COPIES):
             drawing.save(folder / f"{color}{copy}.png")
             rows += [f"{color}{copy}.png\t{caption}"] * 2

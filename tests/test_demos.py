@@ -109,7 +109,7 @@ def test_a_photograph_becomes_a_caption_with_runners_up(caption_client: Client, 
 
 def test_the_page_searches_as_the_command_was_told_to(captioner: Captioner, tmp_path: Path) -> None:
     path = tmp_path / "photo.png"
-    Image.new("RGB", (40, 30), "red").save(path)
+    Image.effect_noise((40, 30), 80).save(path)
     prefix = "dog a dog"
     address, close = serve(caption_page.build_app(captioner, DescribeOptions(prefix=prefix)), block=False)
     text, *_ = Client(address, verbose=False).predict(handle_file(path), 2, api_name="/describe")
