@@ -94,6 +94,8 @@ def update(captioner: Captioner, inputs: Sequence[Input], batch_size: int, index
     states = {one.path: _state(one.path) for one in inputs}
     places = {one.path: str(one.location) for one in inputs}
     left = [one for one in inputs if not index.has(places[one.path], states[one.path])]
+    for one in left:  # what it showed before is not what it shows now, even if it cannot be read
+        index.known.pop(places[one.path], None)
 
     def answer(pictures: list[Tensor]) -> list[Scene]:
         scene = captioner.look(pictures)
@@ -145,7 +147,8 @@ class SceneIndex:
     It belongs to one model: for another one it is made anew, which is said on standard error.
 
     Attributes:
-        known: what each photograph was when it was looked at, by its absolute path.
+        known: what each photograph was when it was looked at, by its absolute path; what has changed since
+            is left out while it is looked at again.
 
     Args:
         path: the file; it is made if it is not there.
@@ -189,9 +192,7 @@ class SceneIndex:
         """
         size, changed = state or (-1, -1)
         stored = [_stored(part) for part in scene]
-        layout = json.dumps(
-            [[list(part.shape[1:]), str(part.dtype).removeprefix("torch.")] for part in stored]
-        )
+        layout = json.dumps([[list(part.shape[1:]), _name(part)] for part in stored])
         data = b"".join(part.numpy().tobytes() for part in stored)
         with self._said():
             self._file.execute(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import sys
+from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import BinaryIO
 
 from common.errors import InputError
@@ -25,6 +27,8 @@ _MOST_BYTES = 500_000_000  # from standard input, which need not end
 def collect_photographs(sources: Sequence[str], lists: Sequence[str] = ()) -> list[Input]:
     """The photographs that somebody means; sheets that lie among them from an earlier run are passed over.
 
+    How many files of other kinds their folders hold is said on standard error.
+
     Raises:
         InputError: if a list cannot be read, or standard input is to be a picture and a list.
     """
@@ -32,8 +36,19 @@ def collect_photographs(sources: Sequence[str], lists: Sequence[str] = ()) -> li
         raise InputError(PIPED, "standard input is either a picture or a list, not both")
     piped = [Input(PIPED, "stdin")] if PIPED in sources else []
     named = [one for one in sources if one != PIPED]
-    found = collect_inputs(named, SUFFIXES, "photographs", lists)
+    others: list[str] = []
+    found = collect_inputs(named, SUFFIXES, "photographs", lists, others)
+    if others:
+        print(f"caption: {_passed_over(others)}", file=sys.stderr)
     return piped + [one for one in found if not one.path.endswith(SHEET) or one.path in named]
+
+
+def _passed_over(others: Sequence[str]) -> str:
+    """What is said of files that are no photographs."""
+    kinds = Counter(Path(one).suffix.lower() or "no suffix" for one in others)
+    named = ", ".join(kind for kind, _ in kinds.most_common(5)) + (", ..." if len(kinds) > 5 else "")
+    many = "1 file of another kind was" if len(others) == 1 else f"{len(others)} files of other kinds were"
+    return f"{many} passed over ({named})"
 
 
 class Pictures:

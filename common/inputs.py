@@ -38,7 +38,11 @@ class Input:
 
 
 def collect_inputs(
-    sources: Sequence[str], suffixes: Collection[str], kind: str = "files", lists: Sequence[str] = ()
+    sources: Sequence[str],
+    suffixes: Collection[str],
+    kind: str = "files",
+    lists: Sequence[str] = (),
+    passed_over: list[str] | None = None,
 ) -> list[Input]:
     """Find the files that somebody means.
 
@@ -53,6 +57,7 @@ def collect_inputs(
         kind: what they are called, for the error about a folder that holds none.
         lists: files with one path a line, UTF-8; `-` is standard input. A relative path is taken from
             the current folder or, if nothing is there, from the list's own.
+        passed_over: takes the paths of files in folders that have none of the suffixes.
 
     Returns:
         The inputs in order; what cannot be tried (no such file, an unreadable folder, a broken link)
@@ -62,8 +67,9 @@ def collect_inputs(
         InputError: if a list cannot be read.
     """
     found: dict[Path, Input] = {}
+    others: list[str] = [] if passed_over is None else passed_over
     for source in [*sources, *(path for name in lists for path in _read_list(name))]:
-        for one in _expand(source, tuple(suffixes), kind):
+        for one in _expand(source, tuple(suffixes), kind, others):
             found.setdefault(one.location, one)
     return list(found.values())
 
@@ -85,21 +91,21 @@ def _read_list(name: str) -> Iterator[str]:
             yield str(folder / path) if elsewhere else path
 
 
-def _expand(source: str, suffixes: tuple[str, ...], kind: str) -> Iterator[Input]:
+def _expand(source: str, suffixes: tuple[str, ...], kind: str, others: list[str]) -> Iterator[Input]:
     """The inputs that one path or glob means; at least one, if only to carry a problem."""
     path = Path(source)
     if not source or "\0" in source:
         yield Input(source, source, "is no path")
     elif os.path.isdir(path):  # noqa: PTH112
-        inputs = list(_walk(path, Path(), suffixes, frozenset({path.resolve()})))
+        inputs = list(_walk(path, Path(), suffixes, frozenset({path.resolve()}), others))
         yield from inputs or [Input(source, path.name, f"no {kind} in this folder")]
     elif has_magic(source) and not os.path.lexists(path):
-        yield from _matches(source, suffixes, kind)
+        yield from _matches(source, suffixes, kind, others)
     else:
         yield Input(source, path.name, _problem(path))
 
 
-def _matches(pattern: str, suffixes: tuple[str, ...], kind: str) -> Iterator[Input]:
+def _matches(pattern: str, suffixes: tuple[str, ...], kind: str, others: list[str]) -> Iterator[Input]:
     """The inputs that a glob matches, and those in the folders that it matches."""
     root = Path(pattern)
     while has_magic(str(root)):
@@ -112,13 +118,16 @@ def _matches(pattern: str, suffixes: tuple[str, ...], kind: str) -> Iterator[Inp
         if not os.path.isdir(path):  # noqa: PTH112
             yield Input(match, str(path.relative_to(root)), _problem(path))
         elif "**" not in pattern:  # which matches the files in the folders itself
-            yield from _expand(match, suffixes, kind)
+            yield from _expand(match, suffixes, kind, others)
 
 
 def _walk(
-    folder: Path, relative: Path, suffixes: tuple[str, ...], around: frozenset[Path]
+    folder: Path, relative: Path, suffixes: tuple[str, ...], around: frozenset[Path], others: list[str]
 ) -> Iterator[Input]:
-    """The inputs in a folder that lies at `relative`; `around` are it and the folders above it, resolved."""
+    """The inputs in a folder that lies at `relative`; `around` are it and the folders above it, resolved.
+
+    Files without one of the suffixes are added to `others`.
+    """
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
@@ -130,9 +139,11 @@ def _walk(
         if os.path.isdir(path):  # noqa: PTH112
             real = path.resolve()
             if real not in around:  # a link to a folder around itself would lead round for ever
-                yield from _walk(path, relative / path.name, suffixes, around | {real})
+                yield from _walk(path, relative / path.name, suffixes, around | {real}, others)
         elif path.name.lower().endswith(suffixes):
             yield Input(str(path), str(relative / path.name), _problem(path))
+        else:
+            others.append(str(path))
 
 
 def _problem(path: Path) -> str | None:

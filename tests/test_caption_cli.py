@@ -7,9 +7,9 @@ import csv
 import dataclasses
 import io
 import json
+import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,11 +85,13 @@ def test_help_answers_before_anything_heavy_is_imported(arguments: list[str]) ->
         f"try: main({[*arguments, '--help']})\n"
         "finally: print(*(name for name in ('torch', 'numpy', 'PIL', 'tqdm') if name in sys.modules))"
     )
-    started = time.perf_counter()
+    before = os.times()
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    after = os.times()
     assert done.returncode == 0
     assert done.stdout.endswith("\n\n")
-    assert time.perf_counter() - started < 3.0  # 0.1 s on a machine that does nothing else
+    # 0.15 s of the processor's time, whatever else it does
+    assert after.children_user + after.children_system - before.children_user - before.children_system < 1.0
 
 
 def test_defaults_are_those_of_the_search() -> None:
@@ -133,6 +135,20 @@ def test_several_photographs_print_path_and_caption(model: str, capsys: pytest.C
     assert describe(model, "photos") == 0
     printed = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
     assert [path for path, _ in printed] == ["photos/a.png", "photos/b.jpg", "photos/deep/c.png"]
+
+
+def test_folders_give_every_kind_of_photograph_and_say_what_else_they_hold(
+    model: str, photographs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["a.HEIC", "b.heif", "c.avif", "d.jp2", "e.jfif", "f.tga", "g.ico"]
+    for name in names:
+        (photographs / name).write_bytes(b"no picture")
+    for name in ("a.mov", "b.txt", "c.txt"):
+        (photographs / name).touch()
+    assert describe(model, "photos") == 1
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "caption: 3 files of other kinds were passed over (.txt, .mov)"
+    assert sorted(line.split(": ")[1] for line in said[1:-1]) == [f"photos/{name}" for name in names]
 
 
 @pytest.mark.usefixtures("photographs")

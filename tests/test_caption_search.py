@@ -37,6 +37,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     return written_model(tmp_path_factory.mktemp("models") / "tiny", 1)
 
 
+@pytest.fixture(scope="module")
+def captioner(model: str) -> Captioner:
+    return Captioner.load(model)
+
+
 @pytest.fixture
 def photographs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
@@ -84,9 +89,8 @@ def inputs_of(folder: Path) -> list[Input]:
 
 
 def test_an_index_gives_the_answers_of_a_search_without(
-    model: str, photographs: Path, looking: Looking, capsys: pytest.CaptureFixture[str]
+    captioner: Captioner, photographs: Path, looking: Looking, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    captioner = Captioner.load(model)
     expected, _ = search(captioner, "a dog runs", inputs_of(photographs), 2)
     looking.take()
     for looked in (3, 0):
@@ -114,8 +118,7 @@ def test_only_what_changed_is_looked_at_again(model: str, photographs: Path, loo
     assert names == {str(photographs / name) for name in ("b.png", "c.png", "d.png")}
 
 
-def test_a_changed_photograph_is_found_by_what_it_shows_now(model: str, photographs: Path) -> None:
-    captioner = Captioner.load(model)
+def test_a_changed_photograph_is_found_by_what_it_shows_now(captioner: Captioner, photographs: Path) -> None:
     for seed in (1, 9):
         drawing(seed).save(photographs / "b.png")
         os.utime(photographs / "b.png", ns=(seed, seed))
@@ -187,38 +190,34 @@ def test_an_interrupted_update_keeps_what_was_looked_at(
     assert looking.take() == 1
 
 
-def test_a_photograph_that_cannot_be_read_is_said_each_time(
-    model: str, photographs: Path, capsys: pytest.CaptureFixture[str]
+def test_a_photograph_that_cannot_be_read_any_more_is_said_each_time(
+    captioner: Captioner, photographs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (photographs / "b.png").write_bytes(b"no picture")
-    for _ in range(2):
-        assert run_search(model, "photos") == 1
-        said = capsys.readouterr()
-        assert said.err.count("photos/b.png: is not a picture") == 1
-        assert len(said.out.splitlines()) == 2
+    for failed in (0, 1, 1):
+        with SceneIndex(Path("index"), "model") as index:
+            found, summary = search_index(captioner, "a dog", inputs_of(photographs), 2, index)
+        assert summary.failed == failed
+        assert capsys.readouterr().err.count("b.png: is not a picture") == failed
+        assert len(found) == 3 - failed
+        (photographs / "b.png").write_bytes(b"no picture")
 
 
 @pytest.mark.parametrize("content", [b"my own notes", b"SQLite format 3\0" + bytes(100)])
-def test_what_is_no_index_is_left_as_it_is(
-    model: str, photographs: Path, content: bytes, capsys: pytest.CaptureFixture[str]
-) -> None:
-    Path("index").write_bytes(content)
-    assert run_search(model, "photos") == 1
-    said = capsys.readouterr().err
-    assert said.startswith("caption: index: is ") and said.count("\n") == 1
-    assert Path("index").read_bytes() == content
+def test_what_is_no_index_is_left_as_it_is(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "index").write_bytes(content)
+    with pytest.raises(InputError, match=r"index: is (there, and is no index|damaged)"):
+        SceneIndex(tmp_path / "index", "model")
+    assert (tmp_path / "index").read_bytes() == content
 
 
-def test_somebody_else_s_database_is_left_as_it_is(
-    model: str, photographs: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with sqlite3.connect("index") as file:
+def test_somebody_else_s_database_is_left_as_it_is(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "index") as file:
         file.execute("CREATE TABLE photographs (path)")
     file.close()
-    before = Path("index").read_bytes()
-    assert run_search(model, "photos") == 1
-    assert "is no index of photographs; choose another file" in capsys.readouterr().err
-    assert Path("index").read_bytes() == before
+    before = (tmp_path / "index").read_bytes()
+    with pytest.raises(InputError, match="is no index of photographs; choose another file"):
+        SceneIndex(tmp_path / "index", "model")
+    assert (tmp_path / "index").read_bytes() == before
 
 
 def test_a_photograph_is_never_the_index(model: str, photographs: Path) -> None:
@@ -236,29 +235,30 @@ def test_a_photograph_is_never_the_index(model: str, photographs: Path) -> None:
         "UPDATE photographs SET layout = '[[[-1], \"float16\"]]'",
         "UPDATE photographs SET layout = '[[[1], \"object\"]]'",
         "UPDATE photographs SET layout = '{}'",
+        "UPDATE photographs SET layout = 'no JSON'",
+        "UPDATE photographs SET layout = replace(layout, '49, 8', '8, 49')",
         "UPDATE photographs SET scene = 'text'",
     ],
 )
-def test_a_tampered_index_is_one_line(
-    model: str, photographs: Path, change: str, capsys: pytest.CaptureFixture[str]
+def test_a_tampered_index_is_an_error_that_names_it(
+    captioner: Captioner, photographs: Path, change: str
 ) -> None:
-    assert run_search(model, "photos") == 0
+    with SceneIndex(Path("index"), "model") as index:
+        search_index(captioner, "a dog", inputs_of(photographs), 2, index)
     with sqlite3.connect("index") as file:
         file.execute(change)
     file.close()
-    capsys.readouterr()
-    assert run_search(model, "photos") == 1
-    said = capsys.readouterr()
-    assert said.err.startswith("caption: index: is damaged") and said.err.count("\n") == 1
+    with SceneIndex(Path("index"), "model") as index, pytest.raises(InputError, match="index: is damaged"):
+        search_index(captioner, "a dog", inputs_of(photographs), 2, index)
 
 
-def test_a_cut_index_is_one_line(model: str, photographs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_search(model, "photos") == 0
+def test_a_cut_index_is_an_error_that_names_it(captioner: Captioner, photographs: Path) -> None:
+    with SceneIndex(Path("index"), "model") as index:
+        search_index(captioner, "a dog", inputs_of(photographs), 2, index)
     data = Path("index").read_bytes()
     Path("index").write_bytes(data[: len(data) // 2])
-    capsys.readouterr()
-    assert run_search(model, "photos") == 1
-    assert capsys.readouterr().err.startswith("caption: index: ")
+    with pytest.raises(InputError, match="index: "), SceneIndex(Path("index"), "model") as index:
+        search_index(captioner, "a dog", inputs_of(photographs), 2, index)
 
 
 def test_symbols_of_words_come_back_exactly(tmp_path: Path) -> None:
