@@ -302,7 +302,8 @@ def _name(part: Tensor) -> str:
 
 def _restored(layout: str, data: bytes) -> list[Tensor]:
     """The parts of one photograph's scene, (1, ...) each, as a decoder takes them."""
-    parts, start, changeable = [], 0, bytearray(data)  # PyTorch warns of memory that it may not write to
+    parts: list[Tensor] = []
+    start, changeable = 0, bytearray(data)  # PyTorch warns of memory that it may not write to
     for shape, name in json.loads(layout):
         dtype, wanted = _TYPES[name]
         numbers = math.prod(shape)

@@ -6,11 +6,10 @@ import io
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import BinaryIO
 
 from common.errors import InputError
-from common.inputs import Input, collect_inputs
+from common.inputs import Input, collect_inputs, say_passed_over
 
 # Folders are searched for these; a file that is named may be called anything.
 SUFFIXES = (
@@ -36,19 +35,10 @@ def collect_photographs(sources: Sequence[str], lists: Sequence[str] = ()) -> li
         raise InputError(PIPED, "standard input is either a picture or a list, not both")
     piped = [Input(PIPED, "stdin")] if PIPED in sources else []
     named = [one for one in sources if one != PIPED]
-    others: list[str] = []
-    found = collect_inputs(named, SUFFIXES, "photographs", lists, others)
-    if others:
-        print(f"caption: {_passed_over(others)}", file=sys.stderr)
+    passed_over: Counter[str] = Counter()
+    found = collect_inputs(named, SUFFIXES, "photographs", lists, passed_over)
+    say_passed_over("caption", passed_over)
     return piped + [one for one in found if not one.path.endswith(SHEET) or one.path in named]
-
-
-def _passed_over(others: Sequence[str]) -> str:
-    """What is said of files that are no photographs."""
-    kinds = Counter(Path(one).suffix.lower() or "no suffix" for one in others)
-    named = ", ".join(kind for kind, _ in kinds.most_common(5)) + (", ..." if len(kinds) > 5 else "")
-    many = "1 file of another kind was" if len(others) == 1 else f"{len(others)} files of other kinds were"
-    return f"{many} passed over ({named})"
 
 
 class Pictures:

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from glob import glob, has_magic
@@ -42,7 +44,7 @@ def collect_inputs(
     suffixes: Collection[str],
     kind: str = "files",
     lists: Sequence[str] = (),
-    passed_over: list[str] | None = None,
+    passed_over: Counter[str] | None = None,
 ) -> list[Input]:
     """Find the files that somebody means.
 
@@ -57,7 +59,8 @@ def collect_inputs(
         kind: what they are called, for the error about a folder that holds none.
         lists: files with one path a line, UTF-8; `-` is standard input. A relative path is taken from
             the current folder or, if nothing is there, from the list's own.
-        passed_over: takes the paths of files in folders that have none of the suffixes.
+        passed_over: counts, by their suffix, the files in folders that are not taken; and named pipes,
+            sockets and devices there, whatever they are called: to open one could wait for ever.
 
     Returns:
         The inputs in order; what cannot be tried (no such file, an unreadable folder, a broken link)
@@ -67,9 +70,9 @@ def collect_inputs(
         InputError: if a list cannot be read.
     """
     found: dict[Path, Input] = {}
-    others: list[str] = [] if passed_over is None else passed_over
+    passed_over = Counter() if passed_over is None else passed_over
     for source in [*sources, *(path for name in lists for path in _read_list(name))]:
-        for one in _expand(source, tuple(suffixes), kind, others):
+        for one in _expand(source, tuple(suffixes), kind, passed_over):
             found.setdefault(one.location, one)
     return list(found.values())
 
@@ -91,21 +94,30 @@ def _read_list(name: str) -> Iterator[str]:
             yield str(folder / path) if elsewhere else path
 
 
-def _expand(source: str, suffixes: tuple[str, ...], kind: str, others: list[str]) -> Iterator[Input]:
+def say_passed_over(command: str, passed_over: Counter[str]) -> None:
+    """Say in one line what was in the folders and is not taken, the most frequent first."""
+    if passed_over:
+        counts = ", ".join(f"{count} {name}" for name, count in passed_over.most_common())
+        print(f"{command}: passed over: {counts}", file=sys.stderr, flush=True)
+
+
+def _expand(source: str, suffixes: tuple[str, ...], kind: str, passed_over: Counter[str]) -> Iterator[Input]:
     """The inputs that one path or glob means; at least one, if only to carry a problem."""
     path = Path(source)
     if not source or "\0" in source:
         yield Input(source, source, "is no path")
     elif os.path.isdir(path):  # noqa: PTH112
-        inputs = list(_walk(path, Path(), suffixes, frozenset({path.resolve()}), others))
+        inputs = list(_walk(path, Path(), suffixes, frozenset({path.resolve()}), passed_over))
         yield from inputs or [Input(source, path.name, f"no {kind} in this folder")]
     elif has_magic(source) and not os.path.lexists(path):
-        yield from _matches(source, suffixes, kind, others)
+        yield from _matches(source, suffixes, kind, passed_over)
     else:
         yield Input(source, path.name, _problem(path))
 
 
-def _matches(pattern: str, suffixes: tuple[str, ...], kind: str, others: list[str]) -> Iterator[Input]:
+def _matches(
+    pattern: str, suffixes: tuple[str, ...], kind: str, passed_over: Counter[str]
+) -> Iterator[Input]:
     """The inputs that a glob matches, and those in the folders that it matches."""
     root = Path(pattern)
     while has_magic(str(root)):
@@ -115,19 +127,23 @@ def _matches(pattern: str, suffixes: tuple[str, ...], kind: str, others: list[st
         yield Input(pattern, Path(pattern).name, "no file matches")
     for match in matches:
         path = Path(match)
-        if not os.path.isdir(path):  # noqa: PTH112
+        special = _special(path)
+        if special is not None:
+            passed_over[special] += 1
+        elif not os.path.isdir(path):  # noqa: PTH112
             yield Input(match, str(path.relative_to(root)), _problem(path))
         elif "**" not in pattern:  # which matches the files in the folders itself
-            yield from _expand(match, suffixes, kind, others)
+            yield from _expand(match, suffixes, kind, passed_over)
 
 
 def _walk(
-    folder: Path, relative: Path, suffixes: tuple[str, ...], around: frozenset[Path], others: list[str]
+    folder: Path,
+    relative: Path,
+    suffixes: tuple[str, ...],
+    around: frozenset[Path],
+    passed_over: Counter[str],
 ) -> Iterator[Input]:
-    """The inputs in a folder that lies at `relative`; `around` are it and the folders above it, resolved.
-
-    Files without one of the suffixes are added to `others`.
-    """
+    """The inputs in a folder that lies at `relative`; `around` are it and the folders above it, resolved."""
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
@@ -139,11 +155,24 @@ def _walk(
         if os.path.isdir(path):  # noqa: PTH112
             real = path.resolve()
             if real not in around:  # a link to a folder around itself would lead round for ever
-                yield from _walk(path, relative / path.name, suffixes, around | {real}, others)
+                yield from _walk(path, relative / path.name, suffixes, around | {real}, passed_over)
+        elif (special := _special(path)) is not None:
+            passed_over[special] += 1
         elif path.name.lower().endswith(suffixes):
             yield Input(str(path), str(relative / path.name), _problem(path))
         else:
-            others.append(str(path))
+            passed_over[path.suffix.lower() or "without a suffix"] += 1
+
+
+def _special(path: Path) -> str | None:
+    """What a path is that is neither a file nor a folder; None if it is one of these, or not there."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return None
+    kinds = {stat.S_IFIFO: "named pipe", stat.S_IFSOCK: "socket"}
+    kinds |= {stat.S_IFCHR: "device", stat.S_IFBLK: "device"}
+    return kinds.get(stat.S_IFMT(mode))
 
 
 def _problem(path: Path) -> str | None:

@@ -147,7 +147,7 @@ def test_folders_give_every_kind_of_photograph_and_say_what_else_they_hold(
         (photographs / name).touch()
     assert describe(model, "photos") == 1
     said = capsys.readouterr().err.splitlines()
-    assert said[0] == "caption: 3 files of other kinds were passed over (.txt, .mov)"
+    assert said[0] == "caption: passed over: 2 .txt, 1 .mov"
     assert sorted(line.split(": ")[1] for line in said[1:-1]) == [f"photos/{name}" for name in names]
 
 

@@ -133,12 +133,3 @@ def test_a_name_that_is_not_utf8_is_found(folder: Path) -> None:
     except OSError:
         pytest.skip("this file system takes UTF-8 names only")
     assert Input("talks/\udcff.wav", "\udcff.wav") in collect_inputs(["talks"], SUFFIXES)
-
-
-def test_files_of_other_kinds_in_folders_are_named(tmp_path: Path) -> None:
-    for name in ("a.wav", "notes.txt", "deep/b.doc", ".hidden.txt"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    others: list[str] = []
-    collect_inputs([str(tmp_path), str(tmp_path / "a.wav")], SUFFIXES, passed_over=others)
-    assert others == [str(tmp_path / "deep" / "b.doc"), str(tmp_path / "notes.txt")]
