@@ -175,6 +175,8 @@ def _upright_rgb(image: Image.Image, is_upright: bool = False) -> Image.Image:
     """The first frame, turned upright, as RGB with transparency on white; the image itself is left alone."""
     image.seek(0)
     image.load()  # which turns a TIFF
+    if 0 in image.size:
+        raise ValueError("it has no pixels")
     turn = None if is_upright else _TURNS.get(_orientation(image))  # some modes lose their EXIF on conversion
     image = _flat(_reduced(image))
     return image if turn is None else image.transpose(turn)

@@ -316,6 +316,12 @@ def test_a_very_large_picture_of_any_mode_is_brought_to_a_fraction(
         np.testing.assert_allclose(found.getpixel((x, y)), whole.getpixel((2 * x, 2 * y)), atol=2)
 
 
+@pytest.mark.parametrize("size", [(0, 5), (5, 0), (0, 0)])
+def test_a_picture_without_pixels_is_refused(size: tuple[int, int]) -> None:
+    with pytest.raises(InputError, match="it has no pixels"):
+        load_image(Image.new("RGB", size))
+
+
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "photo.jpg")
     assert "is a pipe or a device" in failure(tmp_path / "photo.jpg")
