@@ -1,4 +1,4 @@
-"""Making an n-gram language model: weighted texts in, a model directory out, and how well it predicts others."""
+"""Making an n-gram language model: weighted texts in, a model directory and how well it predicts others out."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def count_language_model(options: CountOptions) -> None:
     del numbered
     sizes = "  ".join(f"{one.order}: {len(one.keys):,}" for one in counts)
     print(f"n-grams that were counted  {sizes}", file=sys.stderr)
-    # What a word takes besides its n-grams: letters, a space, a probability, a back-off weight, how many words
-    # follow, and some symbols that spell it.
+    # What a word takes besides its n-grams: letters, a space, a probability, a back-off weight, how many
+    # words follow, and some symbols that spell it.
     fixed = sum(map(len, words)) + 14 * len(words)
     orders = prune(counts, int(options.megabytes * 1e6) - fixed)
     model = make_model(orders, words, unknown_words, spelling)
@@ -137,8 +137,8 @@ def card(model: NgramModel, predictions: Sequence[Prediction]) -> str:
     if predictions:
         lines += [
             "",
-            "Perplexity a word on text that was not learned from; ends of sentences count, and the unknown word",
-            "as any other. Open: an unknown word costs besides that it is one of all those in the text.",
+            "Perplexity a word on text that was not learned from; ends of sentences count, and the unknown",
+            "word as any other. Open: an unknown word costs besides that it is one of all those in the text.",
             "",
             "| text | perplexity | open | unknown words, % |",
             "|---|---|---|---|",

@@ -19,6 +19,7 @@ from torch import Tensor
 from common.errors import InputError
 from speech.grammar import phrase_log_probs, read_grammar
 from speech.lexicon import Lexicon, WordModel
+from speech.ngram import NgramModel
 from speech.options import DecodingOptions
 from speech.subwords import BLANK, Subwords
 from speech.word_search import TextHypothesis, WordSearch
@@ -47,7 +48,7 @@ class Decoder:
         options: DecodingOptions,
         subwords: Subwords,
         lexicon: Lexicon | None = None,
-        language_model: WordModel | None = None,
+        language_model: WordModel | NgramModel | None = None,
     ) -> None:
         self.options, self.subwords = options, subwords
         self.phrases = None if options.grammar is None else read_grammar(options.grammar)

@@ -94,6 +94,10 @@ class WordScores:
             self.first = model.expect_first(self._judge)
             self._complete(self.first[1][0])
 
+    def histories(self, room: int) -> Histories:
+        """For one search, with rows for so many at first."""
+        return Histories(self, room)
+
     @property
     def columns(self) -> int:
         """Of a row: its places, `_BLOCK` columns of minus infinity, and what the lexicon lacks."""

@@ -166,7 +166,9 @@ def _size(counts: Sequence[Counts], kept: Sequence[Truths]) -> int:
     return size
 
 
-def make_model(orders: Sequence[Order], words: Sequence[str], unknown_words: int, spelling: Spelling) -> NgramModel:
+def make_model(
+    orders: Sequence[Order], words: Sequence[str], unknown_words: int, spelling: Spelling
+) -> NgramModel:
     """Round what was estimated to 8 bits.
 
     Args:

@@ -80,6 +80,7 @@ class Lexicon:
         log_probs: each word's log-probability, whatever stands before it; what is no word of a-z and inner
             apostrophes is passed over.
         subwords: that spell the words.
+        spelled: (words, most symbols) how, blanks behind each, where that is known; none is then passed over.
 
     Attributes:
         subwords: as given.
@@ -94,11 +95,18 @@ class Lexicon:
         InputError: if there is no word.
     """
 
-    def __init__(self, log_probs: Mapping[str, float], subwords: Subwords) -> None:
-        words = [word for word in log_probs if _WORD.fullmatch(word)]
+    def __init__(
+        self,
+        log_probs: Mapping[str, float],
+        subwords: Subwords,
+        spelled: NDArray[np.int16] | None = None,
+    ) -> None:
+        words = list(log_probs)
+        if spelled is None:
+            words = [word for word in words if _WORD.fullmatch(word)]
+            spelled = subwords.spell_all(words) if words else np.zeros((0, 0), np.int16)
         if not words:
             raise InputError("lexicon", "has no word of the letters a-z in it")
-        spelled = subwords.spell_all(words)
         order = np.lexsort(spelled.T[::-1])
         self.subwords = subwords
         self.words = [words[number] for number in order.tolist()]

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from common.errors import InputError
 from common.model_files import CONFIG, WEIGHTS, read_model, write_model
 from speech.followers import WORD_BITS, Followers, Numbers, RangeMaximum, Values
-from speech.subwords import Subwords
+from speech.subwords import BLANK, Subwords
 from speech.text import normalize
 
 # The first two words of every model; the normaliser writes neither.
@@ -192,18 +192,17 @@ class NgramModel:
             contexts = self.after(contexts, np.array([word]))
         return " ".join(text)
 
-    def spelled(self, subwords: Subwords) -> tuple[NDArray[np.int16], Numbers]:
-        """How `words` are written in the symbols of a network.
+    def spelled(self, subwords: Subwords) -> NDArray[np.int16]:
+        """How `words` are written in the symbols of a network: (words, most symbols), blanks behind each.
 
         It is stored for the symbols that the model was made for; for others all words are spelled now.
-
-        Returns:
-            The symbols of all words, one after another, and (words + 1,) where each word's begin.
         """
-        spelling = self.spelling
-        if symbols_hash(subwords) != spelling.made_for:
-            spelling = spell_all(subwords, self.words)
-        return spelling.symbols, np.concatenate([[0], np.cumsum(spelling.lengths, dtype=np.int64)])
+        if symbols_hash(subwords) != self.spelling.made_for:
+            return subwords.spell_all(self.words)
+        lengths = self.spelling.lengths
+        table = np.full((len(lengths), int(lengths.max(initial=0))), BLANK, np.int16)
+        table[np.arange(table.shape[1]) < lengths[:, None]] = self.spelling.symbols
+        return table
 
     def made_for(self, subwords: Subwords) -> NgramModel:
         """The same model, its words as a network spells and a search orders them: both begin sooner."""
@@ -219,9 +218,7 @@ class NgramModel:
         moved = np.concatenate([[0], np.cumsum(lengths[old])])
         # Of each symbol in the new order, where it stands in the old one.
         places = np.arange(moved[-1]) + np.repeat(starts[old] - moved[:-1], lengths[old])
-        spelling = Spelling(
-            self.spelling.made_for, self.spelling.symbols[places], self.spelling.lengths[old]
-        )
+        spelling = Spelling(self.spelling.made_for, self.spelling.symbols[places], self.spelling.lengths[old])
         return self._reordered(words, spelling)
 
     def _reordered(self, words: Sequence[str], spelling: Spelling) -> NgramModel:
@@ -242,12 +239,9 @@ def symbols_hash(subwords: Subwords) -> str:
 
 def spell_all(subwords: Subwords, words: Sequence[str]) -> Spelling:
     """Words in the symbols of a network."""
-    spelled = [subwords.spell(word) for word in words]
-    return Spelling(
-        symbols_hash(subwords),
-        np.fromiter(chain.from_iterable(spelled), np.int16),
-        np.fromiter(map(len, spelled), np.uint8, len(spelled)),
-    )
+    table = subwords.spell_all(words)
+    own = table != BLANK
+    return Spelling(symbols_hash(subwords), table[own], own.sum(axis=1).astype(np.uint8))
 
 
 def write_ngram_model(directory: Path, model: NgramModel, card: str) -> None:
@@ -275,6 +269,14 @@ def write_ngram_model(directory: Path, model: NgramModel, card: str) -> None:
         "steps": steps,
     }
     write_model(directory, config, tensors, card)
+
+
+def is_ngram_model(directory: Path) -> bool:
+    """Whether a model directory says that it holds n-grams."""
+    try:
+        return f'"kind": "{_KIND}"' in (directory / CONFIG).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def load_ngram_model(directory: Path) -> NgramModel:

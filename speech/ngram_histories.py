@@ -51,6 +51,10 @@ class NgramScores:
         self.unknown_before = np.concatenate([[0], np.cumsum(unknown)])
         self.known_before = np.concatenate([[0], np.cumsum(~unknown)]) + len(ngram.SPECIAL)
 
+    def histories(self, _: int) -> NgramHistories:
+        """For one search; how many it will follow at once does not matter."""
+        return NgramHistories(self)
+
 
 class NgramHistories:
     """The histories that a search comes upon, each by its number; the utterances of a batch share them.

@@ -26,6 +26,7 @@ from speech.features import LogMel
 from speech.language_model import SPECIAL, LanguageModel, load_language_model
 from speech.lexicon import Lexicon
 from speech.network import SpeechNetwork, network_from_model
+from speech.ngram import NgramModel, is_ngram_model, load_ngram_model
 from speech.options import DecodingOptions
 from speech.original_text import OriginalText, fit
 from speech.pipeline import Timed, hear_all, timed
@@ -340,19 +341,24 @@ class Recognizer:
             model = self.language_model if options.searches_words else None
             lexicon = None
             if model is not None:
-                lexicon = Lexicon(dict.fromkeys(model.vocabulary[len(SPECIAL) :], 0.0), self.subwords)
+                spelled = model.spelled(self.subwords) if isinstance(model, NgramModel) else None
+                words = model.vocabulary[len(SPECIAL) :]
+                lexicon = Lexicon(dict.fromkeys(words, 0.0), self.subwords, spelled)
             decoder = Decoder(options, self.subwords, lexicon, model)
             self._decoders = dict([*self._decoders.items(), (options, decoder)][-2:])
         return self._decoders[options]
 
     @cached_property
-    def language_model(self) -> LanguageModel | None:
+    def language_model(self) -> LanguageModel | NgramModel | None:
         """What knows which word comes next; None if the model has none.
 
         Raises:
             InputError: if it cannot be read.
         """
-        return None if self._language_directory is None else load_language_model(self._language_directory)
+        directory = self._language_directory
+        if directory is None:
+            return None
+        return load_ngram_model(directory) if is_ngram_model(directory) else load_language_model(directory)
 
     def detector(self) -> SpeechDetector:
         """What tells speech from everything else; loaded once.

@@ -23,9 +23,11 @@ from torch import Tensor
 
 from speech.beam import Following, Pieces, Texts, runs, text_scores
 from speech.condensed import Condensed
-from speech.histories import END, NOTHING, UNKNOWN, Histories, Numbers, Values, WordScores
+from speech.histories import END, NOTHING, UNKNOWN, Numbers, Values, WordScores
 from speech.hotwords import HotWords, hot_phrases
 from speech.lexicon import Lexicon, WordModel
+from speech.ngram import NgramModel
+from speech.ngram_histories import NgramScores
 from speech.options import DecodingOptions
 from speech.subwords import BLANK
 
@@ -69,13 +71,19 @@ class WordSearch:
         InputError: if a hotword has no word in it.
     """
 
-    def __init__(self, options: DecodingOptions, lexicon: Lexicon, model: WordModel | None = None) -> None:
+    def __init__(
+        self, options: DecodingOptions, lexicon: Lexicon, model: WordModel | NgramModel | None = None
+    ) -> None:
         phrases = hot_phrases(options.hotwords)
         if phrases:
             lexicon = lexicon.including(word for phrase in phrases for word in phrase.split())
         self.options, self.lexicon = options, lexicon
         self.hot = HotWords(phrases, options.hotword_boost, lexicon.subwords) if phrases else None
-        self.scores = WordScores(lexicon, model)
+        self.scores: WordScores | NgramScores
+        if isinstance(model, NgramModel):
+            self.scores = NgramScores(lexicon.words, model)
+        else:
+            self.scores = WordScores(lexicon, model)
         self.pieces = Pieces(lexicon.subwords)
 
     def __call__(self, utterances: Sequence[Tensor]) -> list[list[TextHypothesis]]:
@@ -97,7 +105,7 @@ class _Search:
         self.options, self.lexicon, self.hot = shared.options, shared.lexicon, shared.hot
         self.pieces = shared.pieces
         count = len(utterances)
-        self.histories = Histories(shared.scores, _ROWS * (count + 1))
+        self.histories = shared.scores.histories(_ROWS * (count + 1))
         self.sound = Condensed(utterances, self.options.temperature, self.options.least)
         # Logarithm of the factor that the texts of an utterance have in common.
         self.log_scale = self.sound.log_blanks.copy()

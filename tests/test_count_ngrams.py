@@ -105,9 +105,7 @@ def test_a_pruned_model_fits_its_room_and_its_probabilities_sum_to_one(
     for history in histories(order - 1)[::7]:
         assert probabilities(orders, history).sum() == pytest.approx(1.0, rel=1e-5)
     model = model_of(orders)
-    size = sum(
-        3 * one.size + len(one.counts) + np.count_nonzero(one.counts) for one in model.longer
-    )
+    size = sum(3 * one.size + len(one.counts) + np.count_nonzero(one.counts) for one in model.longer)
     assert size <= room
     assert len(model.longer) == order - 1
 

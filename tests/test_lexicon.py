@@ -163,7 +163,7 @@ def as_scores(found: list[TextHypothesis]) -> dict[tuple[int, ...], float]:
 
 def wide(**options: object) -> DecodingOptions:
     """Options with which nothing is left out."""
-    everything = {"beam": 10_000, "beam_margin": math.inf, "least": 0.0, "open_vocabulary": False}
+    everything = {"beam": 10_000, "beam_margin": 1e6, "least": 0.0, "open_vocabulary": False}
     return DecodingOptions(**{**everything, **options})  # type: ignore[arg-type]
 
 
