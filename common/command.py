@@ -10,8 +10,11 @@ import argparse
 import ctypes
 import importlib
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -24,8 +27,11 @@ FITTING = "'torch==2.11.*' 'torchaudio==2.11.0' 'torchvision==0.26.*'"
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _MUCH_MEMORY = 1 << 30
 
+THREADS_HELP = "processor cores to work with; 0: as many as are of use"
+
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
 BROKEN_PIPE = 141
+TERMINATED = 143
 
 
 def make_parser(name: str, description: str) -> tuple[argparse.ArgumentParser, argparse._SubParsersAction]:
@@ -60,8 +66,8 @@ def add_shared_options(
 ) -> None:
     """Options of every subcommand that asks a model; the arguments are the defaults.
 
-    They arrive as `model` (str), `device` (str, for `resolve_device`), `threads` (0 leaves PyTorch's own
-    choice), `batch_size` and, if there is a default for it, `beam` (1 is greedy).
+    They arrive as `model` (str), `device` (str, for `resolve_device`), `threads` (0: as many as are of
+    use), `batch_size` and, if there is a default for it, `beam` (1 is greedy).
     """
     group = parser.add_argument_group("model")
     group.add_argument("--model", default=model, help="bundled model or model directory (%(default)s)")
@@ -71,7 +77,7 @@ def add_shared_options(
         help="cpu, cuda, mps, or auto: a CUDA device if there is one (%(default)s)",
     )
     group.add_argument(
-        "--threads", type=at_least(1), default=0, metavar="N", help="processor threads (PyTorch's choice)"
+        "--threads", type=at_least(0), default=0, metavar="N", help=f"{THREADS_HELP} (%(default)s)"
     )
     group.add_argument(
         "--batch-size", type=at_least(1), default=batch_size, metavar="N", help="done together (%(default)s)"
@@ -181,25 +187,52 @@ def run_command(name: str, main: Callable[[], int | None]) -> int:
 
     Returns:
         The exit status: what `main` returned (None is 0), 1 after an `InputError`, which is one line
-        on standard error, 130 after Ctrl-C, 141 if nobody reads standard output any more.
+        on standard error, 130 after Ctrl-C, 143 if it is asked to end (SIGTERM), 141 if nobody reads standard
+        output any more.
     """
     # File names need not be UTF-8; printing one must not end the command.
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="surrogateescape" if stream is sys.stdout else "backslashreplace")
     try:
-        status = main() or 0
-        sys.stdout.flush()
+        with _termination_as_interrupt():
+            status = main() or 0
+            sys.stdout.flush()
     except InputError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    except KeyboardInterrupt as error:
+        if not error.args:  # a batch has said how far it came
+            print(f"{name}: stopped", file=sys.stderr)
+        return TERMINATED if isinstance(error, _Terminated) else INTERRUPTED
     except BrokenPipeError:
         # Python flushes standard output once more at its end, and would complain there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     return status
+
+
+class _Terminated(KeyboardInterrupt):
+    """Somebody asked the process to end (SIGTERM): all is put in order as after Ctrl-C."""
+
+
+@contextmanager
+def _termination_as_interrupt() -> Iterator[None]:
+    """SIGTERM interrupts what is done here as Ctrl-C does, where nobody has decided otherwise."""
+
+    def interrupt(number: int, frame: object) -> NoReturn:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough
+        raise _Terminated
+
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def keep_memory() -> None:
@@ -233,7 +266,7 @@ def check_builds(*companions: str) -> None:
         except ModuleNotFoundError as error:
             raise InputError(name, f"{error}; install what fits: pip install {FITTING}") from error
         except (ImportError, OSError, RuntimeError) as error:
-            what = f"{name} {_version(name)} does not fit torch {_version('torch')}"
+            what = f"{name} {installed_version(name)} does not fit torch {installed_version('torch')}"
             reason = str(error).strip().split("\n")[0]
             raise InputError(name, f"{what} ({reason}); install what fits: pip install {FITTING}") from error
 
@@ -262,6 +295,8 @@ def resolve_device(device: str) -> str:
 
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
+    if device.partition(":")[0] not in ("cpu", "cuda", "mps"):
+        raise InputError("--device", f"{device} is not one of cpu, cuda, mps, auto")
     try:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
@@ -270,7 +305,7 @@ def resolve_device(device: str) -> str:
     return device
 
 
-def _version(package: str) -> str:
+def installed_version(package: str) -> str:
     """The installed version of a package, as far as it can be told without importing it."""
     from importlib.metadata import PackageNotFoundError, version
 

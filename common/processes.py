@@ -14,7 +14,11 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ProcessPoolExecutor, wait
-from typing import Any, Generic, TypeVar
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from multiprocessing.sharedctypes import Synchronized
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -46,7 +50,7 @@ class Helpers(Generic[Item, Result]):
         self._patience = patience
         self._worked = 0.0
         self._pool: ProcessPoolExecutor | None = None
-        self._ready: list[Future[None]] = []
+        self._up: Synchronized[int] | None = None  # how many are up; each counts itself
 
     @classmethod
     def none(cls) -> Helpers[Item, Result]:
@@ -60,13 +64,22 @@ class Helpers(Generic[Item, Result]):
     def __enter__(self) -> Helpers[Item, Result]:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._end()
 
     def start(self) -> None:
         """Start them now, and wait until they are ready."""
         self._start()
-        wait(self._ready)
+        while self.ready < self.count and self._pool is not None:
+            try:
+                self._pool.submit(_nothing).result()  # fails if one has died
+            except BrokenExecutor:
+                self._give_up()
+            else:
+                time.sleep(0.01)
 
     def work(
         self, work: Callable[[Item], Result], items: Iterable[Item]
@@ -122,13 +135,20 @@ class Helpers(Generic[Item, Result]):
     @property
     def ready(self) -> int:
         """How many can be counted on now."""
-        return sum(future.done() for future in self._ready) if self.count else 0
+        return self._up.value if self.count and self._up is not None else 0
 
     def close(self) -> None:
         """Let them end; none is started any more."""
         self.count = 0
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _end(self) -> None:
+        """End them at once, whatever they do: nobody waits for it any more."""
+        processes = [] if self._pool is None else list((self._pool._processes or {}).values())
+        self.close()
+        for process in processes:
+            process.terminate()
 
     def _has_room(self, waiting: int) -> bool:
         """Whether a helper could take one item more: each has one, and one waits for whoever is first."""
@@ -140,9 +160,10 @@ class Helpers(Generic[Item, Result]):
             return
         # Started anew and not forked: PyTorch's threads do not survive a fork.
         context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(self.count, context, _begin, (self._prepare,))
-        # One for each: how many are done says how many helpers can be counted on.
-        self._ready = [self._pool.submit(_nothing) for _ in range(self.count)]
+        self._up = context.Value("i", 0)
+        self._pool = ProcessPoolExecutor(self.count, context, _begin, (self._prepare, self._up))
+        with _without_interrupts():
+            self._pool.submit(_nothing)  # starts all of them
 
     def _submit(self, item: Item) -> Future[Result] | None:
         """Give an item to the helpers; None if there are none any more."""
@@ -160,7 +181,23 @@ class Helpers(Generic[Item, Result]):
         self.close()
 
 
-def _begin(prepare: Callable[[], Callable[[Any], Any]]) -> None:
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Processes that are started here never hear Ctrl-C, not even before they can ask to be spared.
+
+    It is for whoever started them. This process hears it a moment later.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin(prepare: Callable[[], Callable[[Any], Any]], up: Synchronized[int]) -> None:
     """Make a helper ready."""
     global _work
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever started it
@@ -169,6 +206,8 @@ def _begin(prepare: Callable[[], Callable[[Any], Any]]) -> None:
 
     torch.set_num_threads(1)
     _work = prepare()
+    with up.get_lock():
+        up.value += 1
 
 
 def _end_with_parent() -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import platform
+import signal
 import subprocess
 import sys
 from types import ModuleType
@@ -60,7 +62,7 @@ def test_several_formats_come_with_commas_and_by_repetition() -> None:
     ("option", "value", "reason"),
     [
         ("--format", "srt,doc", "no format 'doc'; there are txt, srt, json"),
-        ("--threads", "0", "0 is less than 1"),
+        ("--threads", "-1", "-1 is less than 0"),
         ("--beam", "wide", "'wide' is not a whole number"),
     ],
 )
@@ -90,12 +92,44 @@ def test_an_input_error_is_one_line_and_status_1(capsys: pytest.CaptureFixture[s
     assert captured.out == ""
 
 
-def test_an_interrupt_is_status_130_without_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_interrupt_is_status_130_and_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     def main() -> int:
         raise KeyboardInterrupt
 
     assert run_command("speech", main) == 130
+    assert capsys.readouterr().err == "speech: stopped\n"
+
+
+def test_an_interrupt_that_was_reported_is_not_reported_again(capsys: pytest.CaptureFixture[str]) -> None:
+    def main() -> int:
+        raise KeyboardInterrupt("stopped; 3 done, 2 left")
+
+    assert run_command("speech", main) == 130
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="nobody sends it there")
+def test_a_request_to_end_is_one_line_and_puts_all_in_order(capsys: pytest.CaptureFixture[str]) -> None:
+    ended = []
+
+    def main() -> int:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            ended.append(True)
+        return 0
+
+    before = signal.getsignal(signal.SIGTERM)
+    assert run_command("speech", main) == 143
+    assert (capsys.readouterr().err, ended) == ("speech: stopped\n", [True])
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_wrong_argument_is_one_line_that_leads_to_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        parser().parse_args(["transcribe", "--beam", "wide"])
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and said.endswith("transcribe --help\n")
 
 
 def test_a_bug_shows_its_traceback() -> None:
@@ -178,7 +212,7 @@ def test_builds_that_fit_pass() -> None:
 def test_a_device_that_is_not_here_is_said_in_one_line() -> None:
     assert resolve_device("cpu") == "cpu"
     assert resolve_device("auto") in ("cpu", "cuda")
-    with pytest.raises(InputError, match=r"--device: abacus cannot be used here .*; try --device cpu"):
+    with pytest.raises(InputError, match="--device: abacus is not one of cpu, cuda, mps, auto"):
         resolve_device("abacus")
 
 

@@ -66,6 +66,104 @@ def test_every_item_is_done_once_here_or_by_a_helper() -> None:
     assert len(workers) == 2 and os.getpid() in workers
 
 
+def whose(_: int) -> int:
+    time.sleep(0.02)
+    return os.getpid()
+
+
+def one_is_late() -> Callable[[int], int]:
+    """The second helper is not ready before the first has worked."""
+    flag = Path(os.environ["FIRST_HELPER"])
+    try:
+        flag.touch(exist_ok=False)
+    except FileExistsError:
+        while not flag.with_name("go").exists():
+            time.sleep(0.01)
+    return whose
+
+
+def test_of_two_helpers_only_those_are_counted_that_are_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FIRST_HELPER", str(tmp_path / "first"))
+    with Helpers(one_is_late, 2, patience=0.0) as helpers:
+        deadline = time.monotonic() + 120.0
+
+        def until(ready: int) -> Iterator[int]:
+            while helpers.ready < ready and time.monotonic() < deadline:
+                yield 1
+
+        first = {pid for _, pid in helpers.work(whose, until(1))}
+        assert helpers.ready == 1
+        first |= {pid for _, pid in helpers.work(whose, range(20))}
+        assert helpers.ready == 1 and len(first) == 2
+        (tmp_path / "go").touch()
+        helpers.start()
+        assert helpers.ready == 2
+        assert len({pid for _, pid in helpers.work(whose, range(200))}) == 3
+
+
+def test_helpers_end_at_once_with_what_went_wrong() -> None:
+    pids: list[int] = []
+
+    def interrupted(helpers: Helpers[int, tuple[int, int]]) -> None:
+        with helpers:
+            helpers.start()
+            assert helpers._pool is not None
+            pids.extend(helpers._pool._processes)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted(Helpers(square_maker, 2))
+    deadline = time.monotonic() + 30.0
+    while time.monotonic() < deadline and any(map(is_running, pids)):
+        time.sleep(0.01)
+    assert len(pids) == 2 and not any(map(is_running, pids))
+
+
+STARTING = """
+import os, signal, sys, time
+from common.command import run_command
+from common.processes import Helpers
+from tests.test_processes import square_maker, whose_square
+
+def main():
+    with Helpers(square_maker, 2, patience=0.0) as helpers:
+        helpers._start()
+        print(*helpers._pool._processes, flush=True)
+        for _ in helpers.work(whose_square, iter(lambda: 1, 0)):
+            pass
+
+if __name__ == "__main__":
+    sys.exit(run_command("speech", main))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals to a group are not to be had")
+@pytest.mark.parametrize(("signal_number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupt_while_helpers_start_is_one_line(
+    signal_number: signal.Signals, status: int, tmp_path: Path
+) -> None:
+    script = tmp_path / "night.py"
+    script.write_text(STARTING)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    with subprocess.Popen(
+        [sys.executable, str(script)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as night:
+        assert night.stdout is not None
+        helpers = [int(pid) for pid in night.stdout.readline().split()]
+        os.killpg(night.pid, signal_number)  # as a terminal does it: to all of them
+        said = night.communicate(timeout=120)[1]
+    assert (said, night.returncode) == ("speech: stopped\n", status)
+    assert not any(map(is_running, helpers))
+
+
 def test_alone_items_are_taken_as_they_are_needed_and_come_in_order() -> None:
     taken: list[int] = []
 
