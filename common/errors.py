@@ -1,10 +1,11 @@
-"""The one class of errors that a person can cause.
+"""The errors that a person can cause, and a bug that one input of many brings to light.
 
 Everything else that is raised is a bug and shows its traceback.
 """
 
 from __future__ import annotations
 
+import traceback
 from os import PathLike, fspath
 
 
@@ -23,6 +24,29 @@ class InputError(Exception):
         self.reason = " ".join(reason.split())
         super().__init__(f"{self.path}: {self.reason}")
 
-    def __reduce__(self) -> tuple[type[InputError], tuple[str, str]]:
+    def __reduce__(self) -> tuple[type[InputError], tuple[str, ...]]:
         # Exceptions are rebuilt from `args`, which holds the whole line: worker processes need this.
         return (type(self), (self.path, self.reason))
+
+
+class UnexpectedError(InputError):
+    """A bug that one input brought to light: that input fails, and the others are done.
+
+    Args:
+        path: the input.
+        reason: the exception in a line.
+        log: its traceback.
+    """
+
+    def __init__(self, path: str | PathLike[str], reason: str, log: str) -> None:
+        super().__init__(path, reason)
+        self.log = log
+
+    def __reduce__(self) -> tuple[type[InputError], tuple[str, ...]]:
+        return (type(self), (self.path, self.reason, self.log))
+
+    @staticmethod
+    def of(path: str | PathLike[str], error: Exception) -> UnexpectedError:
+        """What became of an input, from the exception that it raised."""
+        reason = f"cannot be done because of a mistake in this program ({type(error).__name__}: {error})"
+        return UnexpectedError(path, reason, "".join(traceback.format_exception(error)))

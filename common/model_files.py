@@ -20,40 +20,19 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from common.errors import InputError
+from common.files import clear_abandoned, part_of
+from common.model_directory import CARD, CONFIG, WEIGHTS, aside, put_back
+from common.model_directory import find_model as find_model
 
 Storage = Literal["float16", "int8"]
 
 FORMAT_VERSION = 1
-CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 
 # Stands behind the name of an 8-bit tensor: its scales, one a row.
 _SCALE = ":scale"
 # Smaller tensors, and those with short rows (depthwise kernels), would save next to nothing in 8 bits.
 _LEAST_ELEMENTS, _LEAST_ROW = 4096, 16
 _LARGEST_HALF = torch.finfo(torch.float16).max
-
-
-def find_model(name: str | Path, bundled: Path) -> Path:
-    """The directory of a model.
-
-    Args:
-        name: a bundled model's name, or the path of a model directory. A bundled name goes before a
-            directory of that name in the current folder, which is `./name`.
-        bundled: the folder with the models that ship.
-
-    Raises:
-        InputError: if there is no such model; it lists the bundled names.
-    """
-    names = sorted(path.parent.name for path in bundled.glob(f"*/{CONFIG}"))
-    if str(name) in names:
-        return bundled / name
-    directory = Path(name).expanduser()
-    if (directory / CONFIG).is_file():
-        return directory
-    ship = f"these ship: {', '.join(names)}" if names else "none ships with this installation"
-    if directory.is_dir():
-        raise InputError(directory, f"is not a model directory, it has no {CONFIG}; {ship}")
-    raise InputError(name, f"no such model or model directory; {ship}")
 
 
 def read_model(directory: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -66,6 +45,7 @@ def read_model(directory: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     Raises:
         InputError: if a file is missing or corrupt, or was written by a later version.
     """
+    put_back(directory)
     stored = _read_config(directory / CONFIG)
     path = directory / WEIGHTS
     try:
@@ -75,10 +55,10 @@ def read_model(directory: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if hashlib.sha256(data).hexdigest() != stored["sha256"]:
         raise InputError(path, f"is damaged or not the file that {CONFIG} describes; fetch the model again")
     try:
-        tensors = load(data)
-    except SafetensorError as error:
-        raise InputError(path, f"is not a safetensors file: {error}") from error
-    return stored["config"], _restored(tensors)
+        tensors = _restored(load(data))
+    except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise InputError(path, f"is not a safetensors file of a model: {error}") from error
+    return stored["config"], tensors
 
 
 def write_model(
@@ -124,7 +104,7 @@ def _read_config(path: Path) -> dict[str, Any]:
         stored = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(path, f"cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(path, f"is not JSON: {error}") from error
     if not isinstance(stored, dict) or "format_version" not in stored:
         raise InputError(path, "is not the configuration of a model: it has no format_version")
@@ -198,27 +178,30 @@ def dequantize_rows(integers: Tensor, scales: Tensor) -> Tensor:
 
 def _replace_directory(directory: Path, files: Mapping[str, bytes]) -> None:
     """Write the files to a directory beside it, then let that take its place."""
+    put_back(directory)
     if directory.exists():
         strangers = sorted({path.name for path in directory.iterdir()} - set(files))
         if strangers:
             raise InputError(directory, f"holds other files ({strangers[0]}); choose a new directory")
-    # Fixed names: what a killed process left behind is cleared, or put back, by the next one.
-    part = directory.with_name(f".{directory.name}.part")
-    old = directory.with_name(f".{directory.name}.old")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    for name, data in files.items():
-        with (part / name).open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-    if directory.exists():
-        shutil.rmtree(old, ignore_errors=True)
-        directory.rename(old)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    clear_abandoned(directory.parent)
+    part, old = part_of(directory), aside(directory)
+    part.mkdir()
     try:
-        part.rename(directory)
-    except OSError:
-        if old.exists():
-            old.rename(directory)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+        for name, data in files.items():
+            with (part / name).open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        if directory.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            directory.rename(old)
+        # A process that is killed here leaves the old model aside; whoever asks for it puts it back.
+        try:
+            part.rename(directory)
+        except OSError:
+            put_back(directory)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)

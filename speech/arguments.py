@@ -13,14 +13,15 @@ from common.command import (
     at_least,
     make_parser,
 )
-from common.options import add_options, field_docs
+from common.options import add_options, field_docs, shown_value
 from speech.language_model_options import CountOptions, LanguageModelOptions
 from speech.options import DecodingOptions, TrainOptions
 from speech.writers import WRITERS
 
 OUTPUT_HELP = (
-    "folder for the transcripts, one file a recording and format, in the same folders as the recordings; "
-    "without it they are printed: alone for one recording, otherwise behind its path and a tab"
+    "folder for the transcripts, one file a recording and format, in the same folders as the recordings, or "
+    "a file for a single recording (talk.srt); without it they are printed: alone for one recording, "
+    "otherwise behind its path and a tab"
 )
 
 
@@ -191,9 +192,10 @@ def _add_decoding_options(parser: argparse.ArgumentParser) -> None:
         group.add_argument(
             f"--{name.replace('_', '-')}",
             action=argparse.BooleanOptionalAction,
-            default=default,
-            help=f"{explained[name]} ({'yes' if default else 'no'})",
+            default=argparse.SUPPRESS,  # else argparse shows it a second time
+            help=f"{explained[name]} ({shown_value(default)})",
         )
+        parser.set_defaults(**{name: default})
     for name in ("hotword_boost", "lm_weight", "word_bonus"):
         group.add_argument(
             f"--{name.replace('_', '-')}",

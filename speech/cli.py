@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
 from shutil import get_terminal_size
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from common.batch import Job, Meter, Outcome, plan_outputs, run, write_outputs, write_whole
+from common.batch import Outcome, run, write_outputs
 from common.command import check_builds, load_page, resolve_device, run_command
 from common.errors import InputError
-from common.inputs import Input, collect_inputs
+from common.files import write_whole
 from common.options import read_options
+from common.outputs import Job
+from common.progress import Meter
 from speech.arguments import make_speech_parser
+from speech.destinations import chosen_formats, chosen_inputs, chosen_jobs, decoding_options, is_one_file
 from speech.language_model_options import CountOptions, LanguageModelOptions
 from speech.options import DecodingOptions, TrainOptions
 from speech.writers import LINE_FORMATS, WRITERS, as_json
@@ -30,12 +33,6 @@ if TYPE_CHECKING:
     from speech.recognizer import Recognizer
     from speech.stream import Update
     from speech.transcript import Transcript
-
-# Folders are searched for these; a file that is named may be called anything.
-SUFFIXES = (
-    *(".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".oga", ".opus", ".wma", ".aiff", ".aif", ".amr"),
-    *(".webm", ".mp4", ".mkv", ".mka", ".mov", ".avi", ".caf"),
-)
 
 # Processes that recognise, unless somebody asks for more: each takes some 400 MB.
 _MOST_PROCESSES = 4
@@ -65,22 +62,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def transcribe(arguments: argparse.Namespace) -> int:
     """Transcribe recordings, and print or write what is said in them."""
-    formats = list(dict.fromkeys(arguments.formats or ["txt"]))
-    if arguments.output is None and len(formats) > 1:
-        raise InputError("--format", "several formats need a folder to go to: add --output FOLDER")
-    if "-" in arguments.inputs and "-" in arguments.list:
-        raise InputError("-", "standard input is either a recording or a list, not both")
-    piped = [Input("-", "stdin")] if "-" in arguments.inputs else []
-    named = [name for name in arguments.inputs if name != "-"]
-    inputs = piped + collect_inputs(named, SUFFIXES, "recordings", arguments.list)
-    if not inputs:
-        raise InputError("transcribe", "nothing to do: name recordings, folders, globs or a --list")
+    inputs = chosen_inputs(arguments)
+    formats = chosen_formats(arguments, inputs)
     printing = arguments.output is None
-    if printing and len(inputs) > 1 and formats[0] not in LINE_FORMATS:
-        reason = f"{formats[0]} of several recordings needs a folder to go to: add --output FOLDER"
-        raise InputError("--format", reason)
-    jobs = plan_outputs(inputs, arguments.output, formats, arguments.overwrite)
-    alone = arguments.inputs == [inputs[0].path] and not arguments.list
+    jobs = chosen_jobs(arguments, inputs, formats)
     hours = Meter("h of sound")
 
     def process(left: Iterable[Job]) -> Iterator[Outcome[Transcript]]:
@@ -107,7 +92,7 @@ def transcribe(arguments: argparse.Namespace) -> int:
     summary = run(
         jobs,
         process,
-        _printer(formats[0], alone) if printing else write_outputs(render),
+        _printer(formats[0], is_one_file(arguments, inputs)) if printing else write_outputs(render),
         command="speech",
         report=arguments.report,
         details={"duration": lambda transcript: f"{transcript.duration:.3f}"},
@@ -181,17 +166,15 @@ def evaluate(arguments: argparse.Namespace) -> int:
     more: dict[str, object] = {}
     if arguments.timing:
         with _bar() as bar:
-            more |= dataclasses.asdict(
-                evaluate_timing(recognizer, arguments.manifest, arguments.batch_size, bar.update)
-            )
+            more |= asdict(evaluate_timing(recognizer, arguments.manifest, arguments.batch_size, bar.update))
     if arguments.live:
         with _bar() as bar:
-            more |= dataclasses.asdict(evaluate_live(recognizer, arguments.manifest, options, bar.update))
+            more |= asdict(evaluate_live(recognizer, arguments.manifest, options, bar.update))
     with _bar() as bar:
         report = evaluate_recognizer(
             recognizer, arguments.manifest, options, arguments.batch_size, bar.update, helpers
         )
-    fields = dataclasses.asdict(report) | more
+    fields = asdict(report) | more
     if arguments.json:
         print(json.dumps(fields))
         return 0
@@ -333,17 +316,8 @@ def _live_printer() -> Callable[[Update], None]:
 
 def _load(arguments: argparse.Namespace) -> tuple[Recognizer, DecodingOptions]:
     """The recogniser and the search that somebody asks for."""
+    options = decoding_options(arguments)  # what cannot be meant is said before anything is loaded
     recognizer = _recognizer(arguments)
-    options = DecodingOptions(
-        beam=arguments.beam,
-        words=arguments.words,
-        lm_weight=arguments.lm_weight,
-        word_bonus=arguments.word_bonus,
-        open_vocabulary=arguments.open_vocabulary,
-        hotwords=tuple(arguments.hotwords),
-        hotword_boost=arguments.hotword_boost,
-        grammar=arguments.grammar,
-    )
     recognizer.decoder(options)  # what cannot be used is said once, not for every recording
     return recognizer, options
 
@@ -363,7 +337,7 @@ def _recognizer(arguments: argparse.Namespace) -> Recognizer:
 
 
 def _helpers(arguments: argparse.Namespace) -> int:
-    """How many processes recognise beside this one; PyTorch has one thread in each.
+    """How many processes recognise beside this one; each works with one core.
 
     Several threads in one process are no faster, because the search is Python.
     """

@@ -120,7 +120,7 @@ def prune(counts: Sequence[Counts], room: int) -> list[Order]:
 
 
 def _losses(orders: Sequence[Order]) -> list[NDArray[np.float32]]:
-    """By how much predictions get worse, in nats a word, if an n-gram was not kept: of each order but the first.
+    """How much worse predictions get, in nats a word, if an n-gram is not kept: of each order but the first.
 
     It is the relative entropy of Stolcke 1998 ("Entropy-based pruning of backoff language models"), with how
     often the context truly stands in the text: the shorter n-grams' probabilities would not tell.

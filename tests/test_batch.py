@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -39,6 +41,11 @@ def shout(texts: list[str]) -> list[str | InputError]:
 
 def names_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
+
+
+def seen_in(folder: Path) -> list[str]:
+    """The names of what is not hidden."""
+    return [name for name in names_in(folder) if not name.startswith(".")]
 
 
 class Delivered(list[str]):
@@ -85,17 +92,6 @@ def test_no_two_inputs_ever_claim_one_output(paths: list[str], depths: st.DataOb
     assert not any(".." in Path(name).parts for name in names)
     order = depths.draw(st.permutations(range(len(inputs))))
     assert planned(Path("/out"), *(inputs[number] for number in order)) == [names[number] for number in order]
-
-
-def test_what_is_there_is_left_out_format_by_format(tmp_path: Path) -> None:
-    inputs = [Input("a.wav", "a.wav"), Input("b.wav", "b.wav")]
-    for name in ["a.txt", "a.srt", "b.srt"]:
-        (tmp_path / name).touch()
-    first, second = plan_outputs(inputs, tmp_path, ["txt", "srt"])
-    assert first.done
-    assert second.outputs == {"txt": tmp_path / "b.txt"}
-    again = plan_outputs(inputs, tmp_path, ["txt", "srt"], overwrite=True)
-    assert all(list(job.outputs) == ["txt", "srt"] and not job.done for job in again)
 
 
 def test_an_output_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
@@ -148,6 +144,25 @@ def test_a_name_as_long_as_names_may_be_is_written(tmp_path: Path) -> None:
 def test_a_device_is_written_to_and_not_replaced() -> None:
     write_whole(Path(os.devnull), "text")
     assert not Path(os.devnull).is_file()
+
+
+def test_many_writers_of_one_file_leave_one_of_theirs_and_nothing_else(tmp_path: Path) -> None:
+    path, texts = tmp_path / "a.txt", [str(number) * 20_000 for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda text: write_whole(path, text), texts * 8))
+    assert path.read_text() in texts
+    assert names_in(tmp_path) == ["a.txt"]
+
+
+def test_what_a_killed_process_left_is_cleared_and_what_one_writes_now_is_not(tmp_path: Path) -> None:
+    for name in (".dead.part", ".alive.part", "mine.part", ".hidden"):
+        (tmp_path / name).touch()
+    (tmp_path / ".model.part").mkdir()
+    (tmp_path / ".model.part" / "config.json").touch()
+    for name in (".dead.part", "mine.part", ".hidden", ".model.part"):
+        os.utime(tmp_path / name, (1, 1))
+    write_whole(tmp_path / "a.txt", "text")
+    assert names_in(tmp_path) == [".alive.part", ".hidden", "a.txt", "mine.part"]
 
 
 def test_every_format_is_rendered_before_one_is_written(tmp_path: Path) -> None:
@@ -236,12 +251,77 @@ def test_bad_inputs_do_not_pile_up_behind_a_slow_batch() -> None:
     assert asked_by_then[0] <= 10
 
 
-def test_a_bug_is_not_taken_for_a_bad_input() -> None:
-    def broken(path: str) -> str:
-        raise KeyError(path)
+@pytest.mark.parametrize("place", ["load", "answer", "deliver"])
+def test_a_mistake_of_the_program_costs_only_the_input_that_shows_it(
+    place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    delivered, report = Delivered(), tmp_path / "report.tsv"
 
-    with pytest.raises(KeyError):
-        list(in_batches(broken, shout, batch_size=2)(jobs("a")))
+    def broken_at(here: str, text: str) -> None:
+        if here == place and text.lower() == "b":
+            raise KeyError("oh")
+
+    def load_or_break(path: str) -> str:
+        broken_at("load", path)
+        return path
+
+    def answer(texts: list[str]) -> list[str | InputError]:
+        for text in texts:
+            broken_at("answer", text)
+        return shout(texts)
+
+    def deliver(job: Job, result: str) -> None:
+        broken_at("deliver", result)
+        delivered(job, result)
+
+    process = in_batches(load_or_break, answer, batch_size=3)
+    summary = run(jobs("a", "b", "c"), process, deliver, command="speech", report=report)
+    assert (delivered, summary) == (["A", "C"], Summary(done=2, failed=1))
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith(
+        "speech: b: cannot be done because of a mistake in this program (KeyError: 'oh')"
+    )
+    assert len(said) == 2
+    (row,) = [line for line in report.read_text().splitlines() if line.startswith("b\t")]
+    assert "Traceback" in row and "broken_at" in row
+    run(jobs("b"), process, deliver, command="speech")
+    assert "Traceback" in capsys.readouterr().err  # without a report there is no other place for it
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
+def test_a_full_disk_stops_the_run_at_once(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inputs = [Input(name, name) for name in "abcdef"]
+    answered, fsync = [], os.fsync
+
+    def answer(texts: list[str]) -> list[str | InputError]:
+        answered.extend(texts)
+        if "c" in texts:
+            monkeypatch.setattr(os, "fsync", full)
+        return shout(texts)
+
+    def full(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    plan = plan_outputs(inputs, tmp_path, ["txt"])
+    summary = run(
+        plan, in_batches(str, answer, 1), write_outputs(lambda text, *_: str(text)), command="speech"
+    )
+    monkeypatch.setattr(os, "fsync", fsync)
+    assert (summary, answered) == (Summary(done=2, failed=1), ["a", "b", "c"])
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        f"speech: c: {tmp_path}/c.txt: cannot be written: {os.strerror(number)}",
+        "speech: stopped; 2 done, 1 failed, 3 left",
+    ]
+
+
+def test_a_report_on_a_full_disk_is_one_line() -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no device that is always full")
+    with pytest.raises(InputError, match="cannot be written: No space left"):
+        run(jobs("a"), in_batches(load, shout, 2), Delivered(), command="x", report=Path("/dev/full"))
 
 
 # --- the run ---------------------------------------------------------------------------------------
@@ -399,7 +479,7 @@ def test_a_kill_loses_nothing_but_the_file_in_hand(tmp_path: Path) -> None:
         return subprocess.run([sys.executable, "-c", KILLED, tmp_path, how], capture_output=True)
 
     assert start("kill").returncode < 0
-    assert names_in(tmp_path) == [f"{number}.txt" for number in range(5)]
+    assert seen_in(tmp_path) == [f"{number}.txt" for number in range(5)]
     finished = start("finish")
     assert finished.stderr.decode().strip().startswith("speech: 3 done, 5 already there")
-    assert names_in(tmp_path) == [f"{number}.txt" for number in range(8)]
+    assert seen_in(tmp_path) == [f"{number}.txt" for number in range(8)]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from common.errors import InputError
-from common.inputs import Input, collect_inputs
+from common.inputs import Input, collect_inputs, say_passed_over
 
 SUFFIXES = (".wav", ".mp3")
 
@@ -41,6 +43,44 @@ def test_a_folder_gives_its_recordings_by_name_with_their_path_below_it() -> Non
         ("talks/deep/[1].wav", "deep/[1].wav"),
         ("talks/deep/er/c.wav", "deep/er/c.wav"),
     ]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no named pipes in folders")
+def test_what_could_be_waited_for_for_ever_is_passed_over_and_that_is_said(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(folder / "pipe.wav")
+    (folder / "null.mp3").symlink_to(os.devnull)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(os.path.relpath(folder / "call.wav"))
+    for source in ("talks", "talks/*.wav"):
+        passed_over: Counter[str] = Counter()
+        paths = [one.path for one in collect_inputs([source], SUFFIXES, "recordings", (), passed_over)]
+        assert "talks/b.wav" in paths
+        assert not {"talks/pipe.wav", "talks/null.mp3", "talks/call.wav"} & {*paths}
+        assert passed_over["named pipe"] == passed_over["socket"] == 1
+    (named,) = collect_inputs(["talks/pipe.wav"], SUFFIXES)
+    assert named.problem is None  # somebody may well write to it
+
+
+@pytest.mark.usefixtures("folder")
+def test_one_line_counts_what_is_passed_over_by_suffix(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a.M4X", "b.m4x", "README", "deep/c.txt"):
+        (folder / name).touch()
+    passed_over: Counter[str] = Counter()
+    collect_inputs(["talks"], SUFFIXES, "recordings", (), passed_over)
+    say_passed_over("speech", passed_over)
+    said = capsys.readouterr().err
+    assert said.startswith("speech: passed over: ") and said.count("\n") == 1
+    assert sorted(said.removeprefix("speech: passed over: ").strip().split(", ")) == [
+        "1 without a suffix",
+        "2 .m4x",
+        "2 .txt",
+    ]
+    say_passed_over("speech", Counter())
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.usefixtures("folder")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from common.errors import InputError
+from common.files import clear_abandoned
 from common.model_files import Storage, find_model, read_model, write_model
 
 CONFIG = {"symbols": ["", "a", "é"], "layers": 4, "dropout": 0.2, "features": {"mels": 80}}
@@ -143,9 +145,42 @@ def test_what_a_killed_write_left_behind_is_no_obstacle(model: Path) -> None:
     for path in left:
         path.mkdir()
         (path / "config.json").touch()
+        os.utime(path, (1, 1))
+    clear_abandoned.cache_clear()  # as in another process
     write_model(model, {"layers": 2}, {}, "")
     assert read_model(model)[0] == {"layers": 2}
     assert not any(path.exists() for path in left)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no process that is a copy of this one")
+def test_a_kill_between_the_renames_loses_no_model(model: Path) -> None:
+    rename, renamed = Path.rename, []
+
+    def killing(self: Path, target: Path) -> Path:
+        if renamed:
+            os.kill(os.getpid(), signal.SIGKILL)
+        renamed.append(self)
+        return rename(self, target)
+
+    child = os.fork()
+    if child == 0:
+        try:
+            Path.rename = killing  # type: ignore[assignment, method-assign]
+            write_model(model, {"layers": 2}, {"other": torch.zeros(1)}, "new")
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert not model.exists()
+    assert find_model(model, model.parent / "none") == model
+    assert read_model(model)[0] == CONFIG
+
+
+def test_a_model_that_was_moved_aside_is_read_without_being_sought(model: Path) -> None:
+    model.rename(model.with_name(".english.old"))
+    assert read_model(model)[0] == CONFIG
+    model.rename(model.with_name(".english.old"))
+    write_model(model, {"layers": 2}, {}, "")
+    assert [path.name for path in model.parent.iterdir()] == ["english"]
 
 
 def test_files_that_belong_to_no_model_are_never_lost(model: Path) -> None:

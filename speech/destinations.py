@@ -1,0 +1,107 @@
+"""Which recordings `speech transcribe` is given, and where their transcripts go.
+
+Comes in: the parsed options. Goes out: the inputs, the formats, and what is still to be written.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from common.errors import InputError
+from common.files import file_identity
+from common.inputs import Input, collect_inputs, say_passed_over
+from common.model_directory import find_model, model_identity
+from common.outputs import Job, plan_file, plan_outputs
+from speech.bundled import BUNDLED
+from speech.options import DecodingOptions
+from speech.writers import LINE_FORMATS, WRITERS
+
+# Folders are searched for these; a file that is named may be called anything.
+SUFFIXES = (
+    *(".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".oga", ".opus", ".wma", ".aiff", ".aif", ".amr"),
+    *(".webm", ".mp4", ".mkv", ".mka", ".mov", ".avi", ".caf"),
+)
+
+
+def chosen_inputs(arguments: argparse.Namespace) -> list[Input]:
+    """The recordings that somebody means; what lies beside them in folders is said."""
+    if "-" in arguments.inputs and "-" in arguments.list:
+        raise InputError("-", "standard input is either a recording or a list, not both")
+    piped = [Input("-", "stdin")] if "-" in arguments.inputs else []
+    named = [name for name in arguments.inputs if name != "-"]
+    passed_over: Counter[str] = Counter()
+    inputs = piped + collect_inputs(named, SUFFIXES, "recordings", arguments.list, passed_over)
+    say_passed_over("speech", passed_over)
+    if not inputs:
+        raise InputError("transcribe", "nothing to do: name recordings, folders, globs or a --list")
+    return inputs
+
+
+def chosen_formats(arguments: argparse.Namespace, inputs: Sequence[Input]) -> list[str]:
+    """The formats that are meant, each once: those asked for, or the suffix of a file for one recording."""
+    output: Path | None = arguments.output
+    one_file = output is not None and _is_file_name(output)
+    suffix = output.suffix.lower().removeprefix(".") if output is not None and one_file else "txt"
+    formats = list(dict.fromkeys(arguments.formats or [suffix if suffix in WRITERS else "txt"]))
+    if (output is None or one_file) and len(formats) > 1:
+        raise InputError("--format", "several formats need a folder to go to: add --output FOLDER")
+    if output is None and len(inputs) > 1 and formats[0] not in LINE_FORMATS:
+        reason = f"{formats[0]} of several recordings needs a folder to go to: add --output FOLDER"
+        raise InputError("--format", reason)
+    if output is not None and one_file and not is_one_file(arguments, inputs):
+        raise InputError(output, "is the name of one file, for one recording; name a folder for several")
+    return formats
+
+
+def chosen_jobs(arguments: argparse.Namespace, inputs: Sequence[Input], formats: Sequence[str]) -> list[Job]:
+    """What is still to be written."""
+    output: Path | None = arguments.output
+    if output is None:
+        return plan_outputs(inputs, None, formats)
+    settings = _settings(arguments)
+    if _is_file_name(output):
+        return [plan_file(inputs[0], output, formats[0], arguments.overwrite, settings)]
+    return plan_outputs(inputs, output, formats, arguments.overwrite, settings)
+
+
+def _is_file_name(output: Path) -> bool:
+    """Whether an output is called as a file that this command writes, or is a device or a pipe."""
+    if output.is_dir():
+        return False
+    return output.suffix.lower().removeprefix(".") in WRITERS or (output.exists() and not output.is_file())
+
+
+def is_one_file(arguments: argparse.Namespace, inputs: Sequence[Input]) -> bool:
+    """Whether somebody named one recording, and no folder, glob or list that could have held more."""
+    return arguments.inputs == [inputs[0].path] and not arguments.list
+
+
+def _settings(arguments: argparse.Namespace) -> dict[str, object]:
+    """What decides a transcript beside the recording; nothing of it loads PyTorch."""
+    words: Path | None = arguments.language_model
+    grammar: Path | None = arguments.grammar
+    return {
+        **{name.replace("_", "-"): str(value) for name, value in asdict(decoding_options(arguments)).items()},
+        "model": model_identity(find_model(arguments.model, BUNDLED)),
+        "language-model": None if words is None else model_identity(words),
+        "grammar": None if grammar is None else file_identity(grammar),
+        "exact": arguments.exact,
+    }
+
+
+def decoding_options(arguments: argparse.Namespace) -> DecodingOptions:
+    """The search that somebody asks for."""
+    return DecodingOptions(
+        beam=arguments.beam,
+        words=arguments.words,
+        lm_weight=arguments.lm_weight,
+        word_bonus=arguments.word_bonus,
+        open_vocabulary=arguments.open_vocabulary,
+        hotwords=tuple(arguments.hotwords),
+        hotword_boost=arguments.hotword_boost,
+        grammar=arguments.grammar,
+    )
