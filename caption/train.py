@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from caption.captioner import network_from_model, search
+from caption.captioner import BUNDLED, network_from_model, search
 from caption.data import (
     CaptionBatch,
     Photograph,
@@ -43,7 +43,9 @@ from caption.options import DescribeOptions, TrainOptions
 from caption.reward import Reward, reward_of
 from caption.text import END, START, Vocabulary
 from common.errors import InputError
-from common.model_files import read_model, write_model
+from common.files import file_identity
+from common.model_files import find_model, read_model, write_model
+from common.run_record import keep_record
 from common.search import Hypothesis, sample
 from common.training import FitOptions, ResumableBatches, TrainingModule, decayed, fit
 
@@ -71,7 +73,9 @@ def train(options: TrainOptions) -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     photographs, dev = read_photographs(options.train), read_photographs(options.dev)
-    best = options.init
+    files = [(one, file_identity(one.path)) for one in (*photographs, *dev)]
+    keep_record(options.run, options, files)
+    best = None if options.init is None else find_model(options.init, BUNDLED)
     for stage in _stages(options):
         directory = options.run / stage.name
         finished = directory / "finished"
@@ -323,6 +327,7 @@ def _teacher(network: CaptionNetwork, stage: Stage, directory: Path) -> CaptionN
     Raises:
         InputError: if it speaks in other words or, where only grids are shown, was made for other grids.
     """
+    directory = find_model(directory, BUNDLED)
     teacher = network_from_model(*read_model(directory), directory).eval().requires_grad_(False)
     if teacher.config.words != network.config.words:
         raise InputError(directory, "cannot teach: it was trained for other words")

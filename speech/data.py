@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchaudio.functional import resample
 
+from common.files import file_identity
 from speech.audio import load_audio
 from speech.augmentation import Augmentation, views
 from speech.buckets import by_length
@@ -139,7 +140,8 @@ def cache_features(
 
 def _cache_name(found: Sequence[Utterance], config: FeatureConfig, speed: float) -> str:
     """What names a cache: everything that decides its numbers."""
-    identity = [_CACHE_VERSION, asdict(config), speed, [str(utterance.path) for utterance in found]]
+    files = [file_identity(utterance.path) for utterance in found]
+    identity = [_CACHE_VERSION, asdict(config), speed, files]
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
 
 

@@ -15,14 +15,18 @@ import torch
 from torch import Tensor
 
 from common.errors import InputError
-from common.model_files import read_model, write_model
+from common.files import file_identity
+from common.model_files import find_model, read_model, write_model
+from common.run_record import keep_record
 from common.training import FitOptions, ResumableBatches, TrainingModule, fit
 from speech.augmentation import Augmentation
+from speech.bundled import BUNDLED
 from speech.corpora import read_corpus
 from speech.data import (
     FeatureCache,
     SpeechBatch,
     TrainingSet,
+    Utterance,
     cache_features,
     collate,
     utterances,
@@ -111,6 +115,9 @@ def train(options: TrainOptions) -> None:
         raise InputError("training set", "holds no utterance")
     words = Counter(word for found in corpora for one in found for word in one.text.split())
     config, network = _network(options, LETTER_SYMBOLS if pronunciations is None else PHONES, words)
+    dev_sets = _dev_sets(options.dev)
+    data = [utterance for found in (*corpora, *dev_sets.values()) for utterance in found]
+    keep_record(options.run, options, ((one, file_identity(one.path)) for one in data))
     cached = [cache_features(found, config.features, options.cache, options.speeds) for found in corpora]
     caches = [FeatureCache.joined(at_speed) for at_speed in zip(*cached, strict=True)]
     batch_frames = round(options.batch_seconds / config.features.hop_seconds)
@@ -134,10 +141,7 @@ def train(options: TrainOptions) -> None:
         speeds=options.speeds,
         views=2 if options.consistency else 1,
     )
-    dev = {
-        path.stem: cache_features(utterances(read_corpus(path)), config.features, options.cache)[0]
-        for path in options.dev
-    }
+    dev = {name: cache_features(found, config.features, options.cache)[0] for name, found in dev_sets.items()}
     batches: ResumableBatches[Any] = ResumableBatches(training_set.plan, training_set.collate, options.seed)
     fit(
         SpeechModule(network, dev, options),
@@ -152,6 +156,26 @@ def train(options: TrainOptions) -> None:
             device=options.device,
         ),
     )
+
+
+def _dev_sets(paths: Sequence[Path]) -> dict[str, list[Utterance]]:
+    """The dev sets by their names: the files', with as many folders before them as tell them apart.
+
+    Raises:
+        InputError: if one cannot be read, or nobody says a word in it.
+    """
+    places = [path.resolve().with_suffix("") for path in dict.fromkeys(paths)]
+    depth = 1
+    while len({place.parts[-depth:] for place in places}) < len({*places}):
+        depth += 1
+    sets: dict[str, list[Utterance]] = {}
+    for path, place in zip(dict.fromkeys(paths), places, strict=True):
+        found = utterances(read_corpus(path))
+        if not found:
+            raise InputError(path, "is to be measured on, but holds no utterance with a word")
+        name = "/".join(place.parts[-depth:])
+        sets[name if name not in sets else path.name] = found
+    return sets
 
 
 def phones_of(
@@ -183,8 +207,9 @@ def _network(
     weights: Mapping[str, Tensor] = {}
     old: SpeechConfig | None = None
     if options.init is not None:
-        stored, weights = read_model(options.init)
-        old = config_from_model(stored, options.init)
+        directory = find_model(options.init, BUNDLED)
+        stored, weights = read_model(directory)
+        old = config_from_model(stored, directory)
         if old.phones != phones:
             raise InputError(options.init, "hears other phones; give or leave out --pronunciations as it did")
     wanted = options.subwords or (len(old.symbols) if old else _SUBWORDS)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from common.errors import InputError
+from common.run_record import keep_record
 from common.training import FitOptions, ResumableBatches, TrainingModule, fit
 from speech.language_model import (
     END,
@@ -277,6 +278,9 @@ def train_language_model(options: LanguageModelOptions) -> None:
     if sum(len(text.held_out) for text in texts) == 0:
         raise InputError(options.text[0], "too little text: nothing was left to measure the model on")
     vocabulary = choose_vocabulary(counts, options.words)
+    keep_record(
+        options.run, options, (sentences for one in texts for sentences in (one.training, one.held_out))
+    )
     keep_vocabulary(options.run, vocabulary)
     numbers = {word: number for number, word in enumerate(vocabulary)}
     sources = [(number_sentences(one.training, numbers, UNKNOWN), one.source.weight) for one in texts]

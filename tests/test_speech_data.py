@@ -62,6 +62,21 @@ def test_features_are_computed_once_and_then_opened(found: list[Utterance], tmp_
     assert np.array_equal(fast.features(1), alone.features(1))
 
 
+def test_a_cache_is_that_of_these_files_as_they_are_and_of_no_others_of_their_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache, lengths = tmp_path / "cache", []
+    for project, seconds in (("one", 0.5), ("two", 0.8)):
+        (tmp_path / project).mkdir()
+        monkeypatch.chdir(tmp_path / project)
+        write_noise(Path("a.wav"), seconds)
+        (found,) = cache_features([Utterance(Path("a.wav"), "one")], FeatureConfig(), cache, processes=1)
+        lengths.append(int(found.lengths[0]))
+    write_noise(Path("a.wav"), 0.3)  # replaced
+    (found,) = cache_features([Utterance(Path("a.wav"), "one")], FeatureConfig(), cache, processes=1)
+    assert [*lengths, int(found.lengths[0])] == [51, 81, 31]
+
+
 def test_speed_changes_length_and_pitch_together() -> None:
     tone = torch.sin(2 * torch.pi * 400 * torch.arange(16_000) / 16_000)
     fast = change_speed(tone, 1.1)

@@ -17,7 +17,7 @@ from common.model_files import read_model
 from speech import Recognizer
 from speech.cli import main
 from speech.pronunciations import PHONES, read_pronunciations
-from speech.train import phones_of
+from speech.train import _dev_sets, phones_of
 
 
 @pytest.fixture
@@ -86,6 +86,42 @@ def test_a_training_set_without_a_word_is_one_line(
     assert capsys.readouterr().err == "speech: training set: holds no utterance\n"
 
 
+def test_a_dev_set_without_a_word_is_one_line(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    silent = manifest.with_name("silent.tsv")
+    silent.write_text("path\ttext\n0.wav\t...\n")
+    arguments = ["--train", str(manifest), "--dev", str(silent), "--run", str(tmp_path / "run")]
+    assert main(["train", *arguments]) == 1
+    said = capsys.readouterr().err
+    assert said == f"speech: {silent}: is to be measured on, but holds no utterance with a word\n"
+
+
+def test_dev_sets_of_one_file_name_are_told_apart(manifest: Path) -> None:
+    others = []
+    for name in ("old", "new"):
+        folder = manifest.parent / name
+        folder.mkdir()
+        (folder / "train.tsv").write_text("path\ttext\n../0.wav\tone\n")
+        others.append(folder / "train.tsv")
+    assert list(_dev_sets([*others, others[0]])) == ["old/train", "new/train"]
+    assert list(_dev_sets([manifest])) == ["train"]
+
+
+def test_a_run_is_not_gone_on_with_by_other_recordings(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shared = ["--train", str(manifest), "--dev", str(manifest), "--cache", str(tmp_path / "cache")]
+    sizes = ["--hidden-size", "8", "--channels", "8", "--speeds", "1.0", "--epochs", "1"]
+    run = ["--run", str(tmp_path / "run")]
+    assert main(["train", *shared, *sizes, *run]) == 0
+    assert main(["train", *shared, *sizes, *run, "--seed", "2"]) == 1
+    assert "seed 2 in place of 1" in capsys.readouterr().err
+    (manifest.parent / "0.wav").write_bytes((manifest.parent / "1.wav").read_bytes())
+    assert main(["train", *shared, *sizes, *run]) == 1
+    assert "was begun with other data" in capsys.readouterr().err
+
+
 def test_phones_come_from_a_dictionary_and_only_where_it_knows_every_word(
     manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -125,6 +161,6 @@ def test_two_processes_train_one_model_and_a_kill_ends_both(manifest: Path, tmp_
     finally:
         process.kill()
     assert process.returncode == -signal.SIGTERM
-    kept = torch.load(run / "last.ckpt", weights_only=False)
+    kept = torch.load(run / "last.ckpt", weights_only=True)
     assert kept["global_step"] % 2 == 0  # four utterances, a batch each, two at a time
     assert Recognizer.load(run / "best").name == "best"

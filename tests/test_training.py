@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 from common.errors import InputError
 from common.quantized import can_compute_in_bfloat16
 from common.recurrent import RecurrentConfig, RecurrentStack
+from common.run_record import keep_record
 from common.training import (
     FitOptions,
     ResumableBatches,
@@ -81,6 +84,82 @@ def test_a_killed_run_goes_on_exactly_where_it_stood(tmp_path: Path, killed_afte
     for ours, theirs in zip(resumed.network.parameters(), whole.network.parameters(), strict=True):
         assert torch.equal(ours, theirs)
     assert min(killed.exported + resumed.exported) == min(whole.exported)
+
+
+class Bomb:
+    """What runs a program where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (self.path,))
+
+
+def test_a_checkpoint_that_would_run_a_program_is_refused_and_does_not(tmp_path: Path) -> None:
+    torch.save({"state_dict": {}, "bomb": Bomb(tmp_path / "ran")}, tmp_path / "last.ckpt")
+    with pytest.raises(InputError, match=r"last\.ckpt: is no checkpoint of a run"):
+        fit(Tiny(), batches(), options(tmp_path))
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"nothing of the kind" * 99])
+def test_a_damaged_checkpoint_is_one_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "last.ckpt").write_bytes(content)
+    with pytest.raises(InputError, match="remove it to begin the run again"):
+        fit(Tiny(), batches(), options(tmp_path))
+
+
+# --- what a run was begun with ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Chosen:
+    run: Path
+    train: tuple[Path, ...] = (Path("a.tsv"),)
+    epochs: int = 3
+    threads: int = 0
+
+
+def test_a_run_goes_on_with_what_it_was_begun_with(tmp_path: Path) -> None:
+    keep_record(tmp_path / "run", Chosen(tmp_path / "run"), ["one", "two"])
+    (tmp_path / "run").rename(tmp_path / "moved")
+    keep_record(tmp_path / "moved", Chosen(tmp_path / "moved", threads=2), ["one", "two"])
+    stored = json.loads((tmp_path / "moved" / "run.json").read_text())
+    assert stored["options"] == {"train": ["a.tsv"], "epochs": 3}
+    assert stored["versions"]["torch"] == torch.__version__
+
+
+@pytest.mark.parametrize(
+    ("changes", "data", "difference"),
+    [
+        ({"epochs": 4}, ["one", "two"], "epochs 4 in place of 3"),
+        ({"train": (Path("b.tsv"),)}, ["one", "two"], 'train ["b.tsv"] in place of ["a.tsv"]'),
+        ({}, ["one"], "other data"),
+        ({}, ["two", "one"], "other data"),
+    ],
+)
+def test_a_run_that_was_begun_otherwise_is_refused_with_the_difference(
+    tmp_path: Path, changes: dict[str, Any], data: list[str], difference: str
+) -> None:
+    keep_record(tmp_path, Chosen(tmp_path), ["one", "two"])
+    with pytest.raises(InputError) as caught:
+        keep_record(tmp_path, Chosen(tmp_path, **changes), data)
+    assert difference in str(caught.value) and "choose a new directory" in str(caught.value)
+
+
+def test_another_pytorch_is_a_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep_record(tmp_path, Chosen(tmp_path), [])
+    monkeypatch.setattr(torch, "__version__", "9.0")
+    with pytest.raises(InputError, match=r'torch "9\.0" in place of'):
+        keep_record(tmp_path, Chosen(tmp_path), [])
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"options": 3}'])
+def test_a_damaged_record_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(InputError):
+        keep_record(tmp_path, Chosen(tmp_path), [])
 
 
 def recurrent(cell: Any) -> RecurrentStack:
