@@ -23,6 +23,7 @@ from caption.images import is_blank, load_image
 from caption.network import CaptionConfig, CaptionNetwork, Decoder, DecoderState, Scene, speakable
 from caption.options import DescribeOptions
 from caption.text import END, START, UNKNOWN, Vocabulary, tokenize
+from common.building import require_sizes
 from common.errors import InputError
 from common.model_files import find_model, read_model
 from common.quantized import can_multiply_in_8_bits
@@ -299,6 +300,7 @@ def network_from_model(
     Raises:
         InputError: if it is a model of another kind.
     """
+    require_sizes(stored, weights, directory)
     try:
         encoder = dict(stored["encoder"])
         encoder["mean"], encoder["scale"] = tuple(encoder["mean"]), tuple(encoder["scale"])
@@ -307,7 +309,9 @@ def network_from_model(
             shape["dropout"] = dropout
         with without_initial_weights():
             network = CaptionNetwork(CaptionConfig(**shape))
-    except (KeyError, TypeError, ValueError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # a configuration may be wrong in any way
         raise InputError(directory, f"is not a captioning model: {error}") from error
     try:
         network.load_state_dict(weights)

@@ -11,6 +11,9 @@ import torch
 from torch import Tensor, nn
 from torchaudio.transforms import MelSpectrogram
 
+from common.errors import InputError
+from common.fields import check
+
 
 @dataclass(frozen=True)
 class FeatureConfig:
@@ -36,6 +39,22 @@ class FeatureConfig:
     high_hertz: float = 7600.0
     range_decibels: float = 80.0
     active_decibels: float = 35.0
+
+    def __post_init__(self) -> None:
+        check(
+            self,
+            sample_rate=(1000, 200_000),
+            mels=(1, 1024),
+            window_seconds=(0.001, 1.0),
+            hop_seconds=(0.001, 1.0),
+            fft_size=(16, 65_536),
+            low_hertz=(0.0, 100_000.0),
+            high_hertz=(1.0, 100_000.0),
+            range_decibels=(1.0, 1000.0),
+            active_decibels=(0.0, 1000.0),
+        )
+        if not self.low_hertz < self.high_hertz <= self.sample_rate / 2 or self.window > self.fft_size:
+            raise InputError("features", "do not fit each other: hertz, sample rate, window and FFT size")
 
     @property
     def hop(self) -> int:

@@ -16,15 +16,17 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from common.building import fitting_network, require_sizes
 from common.errors import InputError
-from common.model_files import CONFIG, WEIGHTS, read_model, write_model
+from common.fields import check, dataclass_from
+from common.model_directory import CONFIG
+from common.model_files import read_model, write_model
 from common.quantized import Packed, can_multiply_in_8_bits
 from common.recurrent import (
     LockedDropout,
     RecurrentConfig,
     RecurrentStack,
     State,
-    without_initial_weights,
 )
 from common.search import sample
 from common.topologies import Aligned
@@ -59,6 +61,17 @@ class LanguageModelConfig:
     layers: int = 1
     dropout: float = 0.25
     frequent: int = 0
+
+    def __post_init__(self) -> None:
+        check(
+            self,
+            unknown_words=(0, 10**9),
+            embedding_size=(1, 16_384),
+            hidden_size=(1, 16_384),
+            layers=(1, 64),
+            dropout=(0.0, 0.99),
+            frequent=(0, len(self.vocabulary)),
+        )
 
 
 class LanguageNetwork(nn.Module):
@@ -379,22 +392,17 @@ def load_language_model(directory: Path) -> LanguageModel:
     """
     stored, tensors = read_model(directory)
     config = _config(stored, directory / CONFIG)
-    with without_initial_weights():
-        network = LanguageNetwork(config)
-    try:
-        network.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise InputError(
-            directory / WEIGHTS, "does not fit its configuration; fetch the model again"
-        ) from error
+    require_sizes(stored, tensors, directory)
+    network = fitting_network(lambda: LanguageNetwork(config), tensors, directory, "a language model")
     return LanguageModel(network, in_8_bits=True)
 
 
 def _config(stored: dict[str, Any], path: Path) -> LanguageModelConfig:
     """The checked configuration."""
     try:
-        config = LanguageModelConfig(**{**stored, "vocabulary": tuple(stored["vocabulary"].split())})
-    except (TypeError, KeyError, AttributeError) as error:
+        words = stored["vocabulary"].split()
+        config: LanguageModelConfig = dataclass_from(LanguageModelConfig, {**stored, "vocabulary": words})
+    except (TypeError, KeyError, AttributeError, ValueError, InputError) as error:
         raise InputError(path, "is not the configuration of a language model") from error
     if config.vocabulary[: len(SPECIAL)] != SPECIAL:
         raise InputError(path, f"is not the configuration of a language model: no {SPECIAL[0]} in it")

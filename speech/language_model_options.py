@@ -23,19 +23,23 @@ class LanguageModelOptions:
         epochs: passes over the weighted text.
         batch_words: words in a batch, ends of sentences included.
         learning_rate: highest of the one-cycle schedule.
-        warmup: share of the steps until then.
+        warmup: share of the steps until the learning rate is highest.
         weight_decay: AdamW's.
         words: most in the vocabulary, the end of a sentence and the unknown word included.
-        always, drawn: training compares the right word with this many most frequent words and with so many
-            others, drawn by their frequency, instead of with all; `--drawn 0` compares with all. After
+        always: so many most frequent words compete with the right one in each step of training. After
             training, a search judges as many words after every history, others only where they are said.
-        embedding_size, hidden_size, layers, dropout: of the network; see `LanguageModelConfig`.
+        drawn: so many of the other words, drawn by their frequency, compete beside them; 0: all words do.
+        embedding_size: features of a word's vector.
+        hidden_size: units of a recurrent layer.
+        layers: recurrent layers.
+        dropout: share of a word vector's features that are left out in training.
         seed: of everything random.
-        precision: "bf16-mixed" is several times faster on processors that have bfloat16 instructions.
+        precision: "bf16-mixed" is several times faster on processors that have bfloat16 instructions; where
+            it cannot be computed, float32 is.
         average_decay: of the moving average of the weights that is evaluated and kept.
-        threads: of PyTorch; 0 leaves its own choice.
+        threads: processor cores to work with, in each process; 0: as many as are of use.
         processes: that train side by side, each on batches of its own.
-        device: "cpu", "cuda", "mps" or "auto".
+        device: where it runs; auto is a CUDA device if there is one.
     """
 
     text: tuple[str, ...]

@@ -17,8 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from common.building import fitting_network, require_sizes
 from common.errors import InputError
-from common.recurrent import LockedDropout, RecurrentConfig, RecurrentStack, without_initial_weights
+from common.fields import check, dataclass_from
+from common.recurrent import LockedDropout, RecurrentConfig, RecurrentStack
 from common.topologies import Aligned
 from speech.features import FeatureConfig
 
@@ -52,6 +54,19 @@ class SpeechConfig:
     lower_layers: int = 2
     upper_layers: int = 3
     dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        check(
+            self,
+            channels=(1, 16_384),
+            kernel=(1, 1023),
+            stride=(1, 16),
+            join=(1, 16),
+            hidden_size=(1, 16_384),
+            lower_layers=(1, 64),
+            upper_layers=(1, 64),
+            dropout=(0.0, 0.99),
+        )
 
     @property
     def step_seconds(self) -> float:
@@ -146,20 +161,10 @@ class SpeechNetwork(nn.Module):
         return nn.functional.pad(x, (0, 0, 0, missing)).unflatten(1, (-1, self.config.join)).flatten(2)
 
 
-def config_from_model(stored: Mapping[str, Any], directory: Path) -> SpeechConfig:
-    """The configuration of a model directory, as `read_model` gives it; errors as `network_from_model`'s."""
-    try:
-        features = FeatureConfig(**stored["features"])
-        symbols, phones = tuple(stored["symbols"]), tuple(stored["phones"])
-        return SpeechConfig(**{**stored, "symbols": symbols, "phones": phones, "features": features})
-    except (KeyError, TypeError) as error:
-        raise InputError(directory, f"is not a speech model: {error}") from error
-
-
-def network_from_model(
+def config_from_model(
     stored: Mapping[str, Any], weights: Mapping[str, Tensor], directory: Path
-) -> SpeechNetwork:
-    """The network of a model directory, as `read_model` gives it.
+) -> SpeechConfig:
+    """The configuration of a model directory, as `read_model` gives both.
 
     Args:
         stored: the configuration.
@@ -167,16 +172,21 @@ def network_from_model(
         directory: where they come from, for the error.
 
     Raises:
-        InputError: if it is a model of another kind.
+        InputError: if it is a model of another kind, or asks for more than its weights have.
     """
-    config = config_from_model(stored, directory)
-    with without_initial_weights():
-        network = SpeechNetwork(config)
+    require_sizes(stored, weights, directory)
     try:
-        network.load_state_dict(dict(weights))
-    except RuntimeError as error:  # it names every weight
-        raise InputError(directory, "is not a speech model: config and weights do not match") from error
-    return network
+        return dataclass_from(SpeechConfig, dict(stored))
+    except (ValueError, InputError) as error:
+        raise InputError(directory, f"is not a speech model: {error}") from error
+
+
+def network_from_model(
+    stored: Mapping[str, Any], weights: Mapping[str, Tensor], directory: Path
+) -> SpeechNetwork:
+    """The network of a model directory; arguments and errors are those of `config_from_model`."""
+    config = config_from_model(stored, weights, directory)
+    return fitting_network(lambda: SpeechNetwork(config), weights, directory, "a speech model")
 
 
 def ctc_loss(log_probs: Tensor, steps: Tensor, targets: Tensor, target_lengths: Tensor) -> Tensor:

@@ -86,39 +86,45 @@ class TrainOptions:
     """Everything that decides a training run.
 
     Attributes:
-        train, dev: manifests, LibriSpeech trees or Common Voice folders.
+        train: recordings to learn from: manifests (TSV: path, text), LibriSpeech trees or Common Voice
+            folders.
+        dev: recordings to be measured on after each pass, of the same kinds; the best model is kept.
         run: directory for checkpoint, log and the best model; an unfinished run in it is resumed.
-        cache: directory for features; they are worked out once and used by every run.
-        pronunciations: a dictionary in CMUdict's form. The lower half of the network then learns to hear
-            phones, without one it learns letters too.
-        init: a model directory to start from instead of random weights; what of it fits is taken over.
+        cache: directory for features; they are computed once and used by every run.
+        pronunciations: a dictionary in CMUdict's form. The lower layers of the network then learn phones,
+            without one they learn letters too.
+        init: bundled model or model directory to start from instead of random weights; what of it fits is
+            taken over.
         epochs: passes over the training data.
         batch_seconds: sound in a batch, padding included.
         learning_rate: highest of the one-cycle schedule.
-        warmup: share of the steps until then.
+        warmup: share of the steps until the learning rate is highest.
         weight_decay: AdamW's.
         phone_weight: share of the lower answer in the loss.
-        consistency: if not 0, each utterance is heard twice in its batch, varied in two ways, and this is the
-            share in the loss of how unlike the two answers are.
+        consistency: if not 0, each utterance is in its batch twice, varied in two ways, and this is the share
+            in the loss of how unlike the two answers are.
         subwords: symbols of the network, learned from the training texts unless `init` has as many; if not
             given, those of `init`, or else 500.
-        hidden_size: units of one direction of a recurrent layer; if not given, as in `init`, or else 256.
-        lower_layers: recurrent layers that hear phones; if not given, as in `init`, or else 2.
-        upper_layers: recurrent layers that write subwords; if not given, as in `init`, or else 3.
+        hidden_size: units of each direction of a recurrent layer; if not given, as in `init`, or else 256.
+        lower_layers: recurrent layers below the answer in phones; if not given, as in `init`, or else 2.
+        upper_layers: recurrent layers above it, which answer in subwords; if not given, as in `init`, or else
+            3.
         stride: frames of 10 ms in a step of the lower layers; if not given, as in `init`, or else 4.
         join: steps of the lower layers in one of the upper; if not given, as in `init`, or else 2.
-        channels: outputs of the convolution below; if not given, as in `init`, or else 256.
-        dropout: of features between layers; if not given, as in `init`, or else 0.1.
-        speeds: at which each utterance may be heard.
+        channels: outputs of the convolution that reads the features; if not given, as in `init`, or else 256.
+        dropout: share of the features between layers that are left out in training; if not given, as in
+            `init`, or else 0.1.
+        speeds: at which each utterance may be played, as factors.
         splice: share of the utterances in which words are exchanged for others; those whose manifest says
             in a column `words` when each word is said, as `speech align` writes it.
         seed: of everything random.
-        precision: "bf16-mixed" halves a step's time on processors that have bfloat16 instructions.
+        precision: "bf16-mixed" halves a step's time on processors that have bfloat16 instructions; where it
+            cannot be computed, float32 is.
         average_decay: of the moving average of the weights that is evaluated and kept.
-        threads: of PyTorch; 0 leaves its own choice.
+        threads: processor cores to work with, in each process; 0: as many as are of use.
         processes: that train side by side, each on batches of its own; on a processor with n cores n
             processes of one thread are faster than one of n threads.
-        device: "cpu", "cuda", "mps" or "auto".
+        device: where it runs; auto is a CUDA device if there is one.
     """
 
     train: tuple[Path, ...]

@@ -15,7 +15,7 @@ from typing import BinaryIO
 import torch
 from torch import Tensor
 
-from common.errors import InputError
+from common.errors import InputError, UnexpectedError
 from speech.audio import SAMPLE_RATE, AudioOptions, AudioReader, is_silence, not_recorded
 from speech.pool import End, Heard
 from speech.segments import Detector, RecordingSplitter, SoundSegment, clean
@@ -72,6 +72,8 @@ def read_segments(
             problem = InputError(reader.name, not_recorded(0.0))
     except InputError as error:
         problem = error
+    except Exception as error:  # costs this recording, and none of the others
+        problem = UnexpectedError.of(reader.name, error)
     seconds = cutter.length / SAMPLE_RATE
     warnings = tuple(reader.warnings)
     if cutter.length and is_silence(cutter.spread):

@@ -20,6 +20,7 @@ from common.processes import Helpers
 from common.quantized import multiplies_bfloat16_faster
 from speech.alignment import Piece, Word, align_pieces, forced_path, steps_needed, words_of_path
 from speech.audio import SAMPLE_RATE, AudioOptions, load_audio, require_sound
+from speech.bundled import BUNDLED
 from speech.decoding import Decoder, least_wrong
 from speech.detector import SpeechDetector
 from speech.features import LogMel
@@ -40,7 +41,6 @@ from speech.transcript import Transcript, joined
 
 WordHelpers = Helpers[Sequence[Heard], Timed[tuple[Word, ...]]]
 
-BUNDLED = Path(__file__).parent / "models"
 LANGUAGE = "language"  # the language model's folder in a model directory
 
 

@@ -209,7 +209,7 @@ def _network(
     if options.init is not None:
         directory = find_model(options.init, BUNDLED)
         stored, weights = read_model(directory)
-        old = config_from_model(stored, directory)
+        old = config_from_model(stored, weights, directory)
         if old.phones != phones:
             raise InputError(options.init, "hears other phones; give or leave out --pronunciations as it did")
     wanted = options.subwords or (len(old.symbols) if old else _SUBWORDS)
