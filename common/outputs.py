@@ -138,7 +138,7 @@ def _planned(job: Job, overwrite: bool) -> Job:
         remark = remark or again
         problem = None if overwrite else _why_not(job, path, state, again)
         if problem is not None:
-            return dataclasses.replace(job, input=dataclasses.replace(job.input, problem=problem))
+            return dataclasses.replace(job, input=dataclasses.replace(job.input, problem=problem), outputs={})
     return dataclasses.replace(job, outputs=left, done=not left, remark=remark)
 
 

@@ -249,7 +249,7 @@ def test_a_bad_photograph_is_one_line_and_the_others_are_described(
         ([], "nothing to do: name photographs, folders, globs or a --list"),
         (["photos", "--format", "txt,csv"], "--format: several formats need a folder to go to"),
         (["photos", "--output", "out.txt"], "out.txt: txt is one file a photograph"),
-        (["photos", "--device", "abacus"], "--device: abacus cannot be used here"),
+        (["photos", "--device", "abacus"], "--device: abacus is not one of"),
     ],
 )
 def test_a_mistake_is_one_line_with_the_way_out(
