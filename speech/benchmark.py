@@ -104,12 +104,12 @@ def compare(
 
 def operations_per_second(network: SpeechNetwork) -> float:
     """Multiplications and additions that the network's matrices take for a second of sound."""
-    products = {"upper": 0, "lower": 0}
-    for name, parameter in network.named_parameters():
-        if parameter.ndim > 1:
-            products["upper" if name.startswith("upper.") else "lower"] += parameter.numel()
-    config = network.config
-    return 2.0 * (products["upper"] + products["lower"] * config.join) / config.step_seconds
+    products = sum(
+        parameter.numel() * (1 if name.startswith("upper.") else network.config.join)
+        for name, parameter in network.named_parameters()
+        if parameter.ndim > 1
+    )
+    return 2.0 * products / network.config.step_seconds
 
 
 def multiplication_speed(dtype: torch.dtype = torch.float32, repeats: int = 3, size: int = 1024) -> float:

@@ -112,7 +112,8 @@ class Lexicon:
         self.words = [words[number] for number in order.tolist()]
         self.log_probs = [log_probs[word] for word in self.words]
         self.unknown = min(self.log_probs)
-        self._build(spelled[order])
+        self._spelled = table[order]
+        self._build(self._spelled)
 
     def _build(self, spelled: NDArray[np.int16]) -> None:
         """Make the trie, all nodes of a depth at once: a node is a stretch of the sorted words.
@@ -153,4 +154,12 @@ class Lexicon:
     def including(self, words: Iterable[str]) -> Lexicon:
         """This lexicon and the words that it lacks, as likely as its rarest one."""
         known = dict(zip(self.words, self.log_probs, strict=True))
-        return Lexicon({**dict.fromkeys(words, self.unknown), **known}, self.subwords)
+        more = [word for word in dict.fromkeys(words) if word not in known]
+        if not more:
+            return self
+        tables = self._spelled, self.subwords.spell_all(more)
+        width = max(table.shape[1] for table in tables)
+        spelled = np.concatenate(
+            [np.pad(table, ((0, 0), (0, width - table.shape[1])), constant_values=BLANK) for table in tables]
+        )
+        return Lexicon({**known, **dict.fromkeys(more, self.unknown)}, self.subwords, spelled)

@@ -116,7 +116,8 @@ class SpeechNetwork(nn.Module):
 
     def steps(self, lengths: Tensor) -> Tensor:
         """Frames of each utterance (batch,) -> steps of the output that are its own (batch,)."""
-        return -(-self.lower_steps(lengths) // self.config.join)
+        # ONNX would round the quotient of a negative number up.
+        return (self.lower_steps(lengths) + self.config.join - 1) // self.config.join
 
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Read a batch of utterances.

@@ -38,9 +38,6 @@ _KEY_FACTOR = 6364136223846793005
 # Utterances that are searched at once: more would save little, and each takes some 4 MB.
 _TOGETHER = 32
 
-# Histories of an utterance that are followed at once, in most steps.
-_ROWS = 64
-
 
 @dataclass(frozen=True)
 class TextHypothesis:

@@ -418,6 +418,18 @@ def test_a_walk_through_the_lexicon_meets_every_word_and_the_words_below(log_pro
     assert (nowhere == lexicon.outside).all()
 
 
+def test_words_whose_spelling_is_known_and_words_that_come_later_make_the_same_lexicon() -> None:
+    words = _names(30)
+    likely = {word: -float(number) for number, word in enumerate(words)}
+    whole = Lexicon(likely | {"abba": -29.0}, LETTERS)
+    known = Lexicon(likely, LETTERS, LETTERS.spell_all(words))
+    for lexicon in (known.including(["abba", "aaa"]), Lexicon(likely, LETTERS).including(["abba"])):
+        assert lexicon.words == whole.words and lexicon.log_probs == whole.log_probs
+        assert np.array_equal(lexicon.first, whole.first) and np.array_equal(lexicon.last, whole.last)
+        nodes, symbols = (every.ravel() for every in np.indices((lexicon.outside, len(LETTERS))))
+        assert np.array_equal(lexicon.after(nodes, symbols), whole.after(nodes, symbols))
+
+
 @pytest.mark.parametrize("size", [3, 40, 1000])
 def test_the_best_of_a_stretch_of_words_is_its_highest(size: int) -> None:
     generator = np.random.default_rng(size)
