@@ -1,4 +1,4 @@
-"""Making an n-gram language model: weighted texts in, a model directory and how well it predicts others out."""
+"""Making an n-gram language model: weighted texts in; a model, and how well it predicts other texts, out."""
 
 from __future__ import annotations
 

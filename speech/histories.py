@@ -31,6 +31,9 @@ _MEMORIES = 256
 # Words of the lexicon whose best is worked out once a row: what is asked for begins and ends in between.
 _BLOCK = 32
 
+# Histories of an utterance that are followed at once, in most steps.
+_ROWS = 64
+
 Numbers = NDArray[np.int64]
 Values = NDArray[np.float64]
 
@@ -94,9 +97,9 @@ class WordScores:
             self.first = model.expect_first(self._judge)
             self._complete(self.first[1][0])
 
-    def histories(self, room: int) -> Histories:
-        """For one search, with rows for so many at first."""
-        return Histories(self, room)
+    def histories(self, utterances: int) -> Histories:
+        """For one search in so many utterances."""
+        return Histories(self, _ROWS * (utterances + 1))
 
     @property
     def columns(self) -> int:

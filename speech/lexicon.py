@@ -112,7 +112,7 @@ class Lexicon:
         self.words = [words[number] for number in order.tolist()]
         self.log_probs = [log_probs[word] for word in self.words]
         self.unknown = min(self.log_probs)
-        self._spelled = table[order]
+        self._spelled = spelled[order]
         self._build(self._spelled)
 
     def _build(self, spelled: NDArray[np.int16]) -> None:

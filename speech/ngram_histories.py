@@ -52,7 +52,7 @@ class NgramScores:
         self.known_before = np.concatenate([[0], np.cumsum(~unknown)]) + len(ngram.SPECIAL)
 
     def histories(self, _: int) -> NgramHistories:
-        """For one search; how many it will follow at once does not matter."""
+        """For one search, in any number of utterances."""
         return NgramHistories(self)
 
 

@@ -102,7 +102,7 @@ class _Search:
         self.options, self.lexicon, self.hot = shared.options, shared.lexicon, shared.hot
         self.pieces = shared.pieces
         count = len(utterances)
-        self.histories = shared.scores.histories(_ROWS * (count + 1))
+        self.histories = shared.scores.histories(count)
         self.sound = Condensed(utterances, self.options.temperature, self.options.least)
         # Logarithm of the factor that the texts of an utterance have in common.
         self.log_scale = self.sound.log_blanks.copy()
