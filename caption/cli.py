@@ -182,7 +182,9 @@ def export(arguments: argparse.Namespace) -> int:
 def demo(arguments: argparse.Namespace) -> int:
     """Open the demo page on loopback until it is interrupted."""
     _check_sizes(arguments)
+    print("caption: reading the model ...", file=sys.stderr, flush=True)
     captioner, options = _load(arguments)
+    print("caption: starting the page ...", file=sys.stderr, flush=True)
     load_page("caption")(captioner, options, arguments.port)
     return 0
 

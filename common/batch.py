@@ -102,6 +102,7 @@ def run(
     command: str,
     report: Path | None = None,
     details: Mapping[str, Callable[[Result], str]] | None = None,
+    warnings: Callable[[Result], Sequence[str]] | None = None,
     unit: str = "file",
     meter: Meter | None = None,
 ) -> Summary:
@@ -118,9 +119,11 @@ def run(
             `in_batches` makes one. It is not called if nothing is left to do: a model may be loaded there.
         deliver: takes a result to where it belongs; `write_outputs` makes one. May raise `InputError`.
         command: name of the command, in front of errors.
-        report: a TSV file that is written line by line: path, status (done, skipped, failed), seconds,
-            the details, reason (of a mistake of the program, with the traceback).
+        report: a TSV file that is written line by line: path, status (done, warning, skipped, failed),
+            seconds, the details, reason (of a mistake of the program, with the traceback).
         details: more columns of the report, by name, from a result.
+        warnings: what about a result that was delivered a person should know: a line each on standard error,
+            and together the reason in the report, where the status is then `warning`.
         unit: what the progress bar counts.
         meter: counted by the progress bar instead, while `process` advances it; even for a single input, if
             it takes longer than a second.
@@ -134,7 +137,7 @@ def run(
         table = stack.enter_context(Report(report, tuple(details)))
         bar = progress_bar(len(left), unit, meter)
         stack.callback(bar.close)
-        account = _Account(command, table, tuple(details.values()))
+        account = _Account(command, table, tuple(details.values()), warnings)
         account.open(jobs)
         outcomes = process(left) if left else ()
         if isinstance(outcomes, Generator):
@@ -165,11 +168,18 @@ def run(
 class _Account:
     """What became of the inputs so far, said on standard error and in the report's table."""
 
-    def __init__(self, command: str, table: Report, details: Sequence[Callable[[Any], str]]) -> None:
+    def __init__(
+        self,
+        command: str,
+        table: Report,
+        details: Sequence[Callable[[Any], str]],
+        warnings: Callable[[Any], Sequence[str]] | None,
+    ) -> None:
         self.summary = Summary()
         self._command = command
         self._table = table
         self._details = details
+        self._warnings = warnings
 
     def open(self, jobs: Sequence[Job]) -> None:
         """Say what is to be known before anything is done, and what cannot be tried."""
@@ -188,13 +198,18 @@ class _Account:
 
     def add(self, job: Job, result: object, seconds: float) -> None:
         """Note what became of one input: a result that is delivered, or an error."""
+        from tqdm import tqdm
+
         if not isinstance(result, InputError):
             self.summary = replace(self.summary, done=self.summary.done + 1)
             values = [of_result(result) for of_result in self._details]
-            self._table.add(job.input.path, "done", seconds, values)
+            warnings = list(self._warnings(result)) if self._warnings is not None else []
+            for one in warnings:
+                with tqdm.external_write_mode(sys.stderr):
+                    print(f"{self._command}: {InputError(job.input.path, one)}", file=sys.stderr, flush=True)
+            status = "warning" if warnings else "done"
+            self._table.add(job.input.path, status, seconds, values, "; ".join(warnings))
             return
-        from tqdm import tqdm
-
         self.summary = replace(self.summary, failed=self.summary.failed + 1)
         path, log = job.input.path, result.log if isinstance(result, UnexpectedError) else ""
         whole = result if result.path == path else InputError(path, str(result))

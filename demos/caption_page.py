@@ -50,7 +50,8 @@ def build_app(captioner: Captioner, options: DescribeOptions | None = None) -> g
         # The file is handed on as it is: the captioner's own door reads it, and says what is wrong.
         photograph.preprocess = lambda payload: None if payload is None else payload.path  # type: ignore[method-assign]
         button = gr.Button("Describe", variant="primary")
-        text = gr.Textbox(label="Caption", lines=2, buttons=["copy"], elem_classes="answer")
+        # It can be reached by keyboard: a disabled one could not.
+        text = gr.Textbox(label="Caption", lines=2, buttons=["copy"], interactive=True, elem_classes="answer")
         runners = gr.Dataframe(
             headers=["caption", "confidence"],
             label="The best captions that were found",
@@ -80,13 +81,14 @@ def build_app(captioner: Captioner, options: DescribeOptions | None = None) -> g
             cache_examples=False,
             api_visibility="private",
             label="Photographs to try",
+            example_labels=[path.stem.capitalize() for path in sorted(SAMPLES.glob("*.jpg"))],
         )
     return app
 
 
 def open_page(captioner: Captioner, options: DescribeOptions, port: int | None) -> None:
     """Serve the page and show it in the browser, until Ctrl-C."""
-    serve(build_app(captioner, options), port, open_browser=True)
+    serve(lambda: build_app(captioner, options), port, open_browser=True)
 
 
 def _tiles(captioner: Captioner, photograph: str, caption: str) -> list[Tile]:

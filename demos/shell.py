@@ -7,8 +7,14 @@ from __future__ import annotations
 
 import functools
 import html
-from collections.abc import Callable
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import ParamSpec, TypeVar
 
 import gradio as gr
@@ -32,13 +38,15 @@ _STYLE = """
 .words small { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 """
 
+LARGEST_UPLOAD = 500 * 1024 * 1024  # bytes
+
 # Uploads are looked over each ten minutes and deleted after an hour, and when the page ends.
-_DELETE_UPLOADS_SECONDS = (600, 3600)
+LOOK_OVER_SECONDS, KEEP_SECONDS = 600.0, 3600.0
 
 
 def page(title: str, introduction: str) -> gr.Blocks:
     """An empty page with its heading; fill it in a `with` block."""
-    app = gr.Blocks(title=title, analytics_enabled=False, delete_cache=_DELETE_UPLOADS_SECONDS)
+    app = gr.Blocks(title=title, analytics_enabled=False)
     with app:
         gr.Markdown(f"# {title}\n\n{introduction}")
     return app
@@ -73,15 +81,18 @@ def sentence(name: str, reason: str) -> str:
 
 
 def serve(
-    app: gr.Blocks, port: int | None = None, open_browser: bool = False, block: bool = True
+    build: Callable[[], gr.Blocks], port: int | None = None, open_browser: bool = False, block: bool = True
 ) -> tuple[str, Callable[[], None]]:
     """Serve a page to this machine alone.
 
+    Uploads go to a folder of their own, which is gone when the page ends.
+
     Args:
-        app: the page.
+        build: makes the page.
         port: where; None takes a free one.
         open_browser: show it at once.
-        block: stay here until Ctrl-C; otherwise return while the page is served in the background.
+        block: say where the page is, and stay here until Ctrl-C; otherwise return while the page is served in
+            the background.
 
     Returns:
         The page's address, and what ends it.
@@ -89,24 +100,65 @@ def serve(
     Raises:
         InputError: if the port is taken.
     """
+    with ExitStack() as stack:
+        uploads = Path(stack.enter_context(TemporaryDirectory(prefix="uploads-", ignore_cleanup_errors=True)))
+        stack.enter_context(_upload_folder(uploads))
+        app = build()
+        try:
+            _, address, _ = app.launch(
+                server_name="127.0.0.1",
+                server_port=port,
+                share=False,
+                inbrowser=open_browser,
+                prevent_thread_lock=True,
+                quiet=True,
+                max_file_size=LARGEST_UPLOAD,
+                theme=gr.themes.Soft(font=_SYSTEM_FONT, font_mono=_SYSTEM_MONO),
+                css=_STYLE,
+                footer_links=[],
+                ssr_mode=False,
+                enable_monitoring=False,
+                run_history=False,
+                mcp_server=False,
+            )
+        except OSError as error:
+            if port is None:
+                raise
+            raise InputError("--port", f"{port} cannot be had; another program may be using it") from error
+        stack.callback(app.close, verbose=False)
+        ended = threading.Event()
+        stack.callback(ended.set)
+        threading.Thread(target=_look_over, args=(uploads, ended), daemon=True).start()
+        if not block:
+            return address, stack.pop_all().close
+        print(f"The page is at {address} ; Ctrl-C ends it.", file=sys.stderr, flush=True)
+        app.block_thread()
+    return address, lambda: None
+
+
+@contextmanager
+def _upload_folder(folder: Path) -> Iterator[None]:
+    """Have Gradio keep in a folder what it keeps; it asks the environment where that is."""
+    before = os.environ.get("GRADIO_TEMP_DIR")
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)
     try:
-        _, address, _ = app.launch(
-            server_name="127.0.0.1",
-            server_port=port,
-            share=False,
-            inbrowser=open_browser,
-            prevent_thread_lock=not block,
-            quiet=not block,
-            theme=gr.themes.Soft(font=_SYSTEM_FONT, font_mono=_SYSTEM_MONO),
-            css=_STYLE,
-            footer_links=[],
-            ssr_mode=False,
-            enable_monitoring=False,
-            run_history=False,
-            mcp_server=False,
-        )
-    except OSError as error:
-        if port is None:
-            raise
-        raise InputError("--port", f"{port} cannot be had; another program may be using it") from error
-    return address, app.close
+        yield
+    finally:
+        if before is None:
+            del os.environ["GRADIO_TEMP_DIR"]
+        else:
+            os.environ["GRADIO_TEMP_DIR"] = before
+
+
+def _look_over(uploads: Path, ended: threading.Event) -> None:
+    """Delete old uploads, again and again until the page has ended."""
+    while not ended.wait(LOOK_OVER_SECONDS):
+        delete_old(uploads, KEEP_SECONDS)
+
+
+def delete_old(folder: Path, seconds: float) -> None:
+    """Delete the files below a folder that nobody has written for so many seconds."""
+    for path in folder.rglob("*"):
+        with suppress(OSError):  # it may have gone, or be in use
+            if path.is_file() and time.time() - path.stat().st_mtime > seconds:
+                path.unlink()

@@ -10,7 +10,7 @@ import gradio as gr
 import numpy as np
 from numpy.typing import NDArray
 
-from demos.live import Chunk, LiveText, hear, stop
+from demos.live import LiveTexts
 from demos.shell import in_words, page, sentence, serve
 from speech import DecodingOptions, InputError, Recognizer, Word
 
@@ -23,6 +23,18 @@ _COLOURS = np.array(
 
 # WebP, which the picture travels as, ends at 16,383 columns: 164 seconds.
 _MOST_COLUMNS = 1200
+
+_EXAMPLES = {
+    SAMPLES / "city.opus": "“He was born and raised in New York City”",
+    SAMPLES / "service.opus": "“There is no charge for this service”",
+    SAMPLES / "tags.opus": "“The first tags were made of tin”",
+}
+
+_MICROPHONE = """
+<button type="button" class="lg primary" aria-pressed="false">Start the microphone</button>
+<p role="status"></p>
+<label>Text <textarea readonly rows="6"></textarea></label>
+"""
 
 _UNSURE = 0.5
 _LEGEND = "The stronger a word is coloured, the less sure it is; below 50% it is underlined."
@@ -38,36 +50,39 @@ def build_app(recognizer: Recognizer, options: DecodingOptions | None = None) ->
             raise gr.Error("Choose a recording or make one first.", print_exception=False)
         loudness = recognizer.loudness(recording)
         transcript = recognizer.transcribe(recording, options)
-        heard = transcript.text or "(no words were heard)"
-        about = f"{transcript.duration:.1f} seconds of sound"
+        heard = transcript.to_txt().rstrip("\n") or "(no words were heard)"
+        about = " ".join([f"{transcript.duration:.1f} seconds of sound.", *map(_remark, transcript.warnings)])
         return paint(loudness.numpy()), heard, shade(transcript.words), about
 
     app = page(
         "Speech becomes text",
-        "Choose a recording, or make one with the microphone. It stays on this machine.",
+        "Choose a recording or a video, or speak into the microphone. It stays on this machine.",
     )
     with app, gr.Tabs():
         with gr.Tab("A recording"):
-            recording = gr.Audio(
-                sources=["upload", "microphone"], type="filepath", label="Recording", buttons=[]
-            )
+            # Not `gr.Audio`, which lets a video drop without a word: what cannot be read says so itself.
+            recording = gr.File(label="Recording or video", height=120)
             button = gr.Button("Transcribe", variant="primary")
             picture = gr.Image(
                 label="Sound picture",
-                show_label=False,
                 interactive=False,
                 buttons=[],
                 alt_text="What the network hears: time to the right, pitch upwards, loudness as brightness",
                 elem_classes="picture",
             )
-            text = gr.Textbox(label="Text", lines=2, buttons=["copy"], elem_classes="answer")
-            words = gr.HTML(label="How sure it is of each word", container=True, padding=True)
+            # Boxes for results can be reached by keyboard: a disabled one could not.
+            text = gr.Textbox(
+                label="Text", lines=2, buttons=["copy"], interactive=True, elem_classes="answer"
+            )
+            words = gr.HTML(
+                label="How sure it is of each word", show_label=True, container=True, padding=True
+            )
             about = gr.Markdown()
             outputs = [picture, text, words, about]
             asked = in_words(transcribe, InputError, _reason)
             button.click(asked, recording, outputs, api_name="transcribe", show_progress_on=text)
             gr.Examples(
-                [[str(path)] for path in sorted(SAMPLES.glob("*.opus"))],
+                [[str(path)] for path in _EXAMPLES],
                 recording,
                 outputs,
                 asked,
@@ -75,6 +90,7 @@ def build_app(recognizer: Recognizer, options: DecodingOptions | None = None) ->
                 cache_examples=False,
                 api_visibility="private",
                 label="Recordings to try",
+                example_labels=list(_EXAMPLES.values()),
             )
         with gr.Tab("While you speak"):
             _live(recognizer, options)
@@ -82,28 +98,19 @@ def build_app(recognizer: Recognizer, options: DecodingOptions | None = None) ->
 
 
 def _live(recognizer: Recognizer, options: DecodingOptions | None) -> None:
-    """The microphone whose text appears while somebody speaks into it."""
-    microphone = gr.Audio(
-        sources=["microphone"], type="numpy", streaming=True, label="Microphone", buttons=[]
+    """The microphone whose text appears while somebody speaks into it.
+
+    Gradio's own microphone forgets what comes while a call runs, so the page has one that does not.
+    """
+    texts = LiveTexts(recognizer, options)
+    gr.HTML(
+        html_template=_MICROPHONE,
+        js_on_load=(Path(__file__).parent / "live.js").read_text(encoding="utf-8"),
+        server_functions=[texts.hear, texts.stop],
+        container=True,
+        padding=True,
     )
-    text = gr.Textbox(label="Text", lines=6, buttons=["copy"], elem_classes="answer")
     gr.Markdown("A line is final 0.6 seconds after its last word; until then it may change.")
-    live = gr.State()
-
-    def hear_chunk(chunk: Chunk | None, live: LiveText | None) -> tuple[LiveText | None, str]:
-        return hear(recognizer, options, chunk, live)
-
-    microphone.stream(
-        hear_chunk,
-        [microphone, live],
-        [live, text],
-        stream_every=0.5,
-        time_limit=None,
-        concurrency_limit=1,
-        show_progress="hidden",
-        api_visibility="private",
-    )
-    microphone.stop_recording(stop, live, [live, text], show_progress="hidden", api_visibility="private")
 
 
 def paint(decibels: NDArray[np.float32]) -> Picture:
@@ -132,7 +139,12 @@ def shade(words: Sequence[Word]) -> str:
 
 def open_page(recognizer: Recognizer, options: DecodingOptions, port: int | None) -> None:
     """Serve the page and show it in the browser, until Ctrl-C."""
-    serve(build_app(recognizer, options), port, open_browser=True)
+    serve(lambda: build_app(recognizer, options), port, open_browser=True)
+
+
+def _remark(warning: str) -> str:
+    """A warning as a sentence."""
+    return f"{warning[0].upper()}{warning[1:]}{'' if warning[-1] in '.?!' else '.'}"
 
 
 def _reason(error: Exception) -> str:

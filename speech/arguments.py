@@ -12,6 +12,7 @@ from common.command import (
     add_subcommand,
     at_least,
     make_parser,
+    share,
 )
 from common.options import add_options, field_docs, shown_value
 from speech.language_model_options import CountOptions, LanguageModelOptions
@@ -25,6 +26,13 @@ OUTPUT_HELP = (
 )
 
 
+# Of a recording with a lower mean confidence, the text is probably wrong.
+LEAST_CONFIDENCE = 0.4
+
+# A text with a lower score does not belong to the recording, or only in part.
+LEAST_SCORE = 0.4
+
+
 def make_speech_parser() -> argparse.ArgumentParser:
     """The parser of all subcommands."""
     parser, subcommands = make_parser("speech", "Recordings become text, offline.")
@@ -36,6 +44,22 @@ def make_speech_parser() -> argparse.ArgumentParser:
         "speech transcribe interviews/ --format txt,json --output transcripts/",
     )
     add_batch_options(one, kind="recordings", formats=tuple(WRITERS), output=OUTPUT_HELP)
+    group = _add_track_option(one)
+    group.add_argument(
+        "--channels",
+        choices=("mix", "split"),
+        default="mix",
+        help="mix: hear all channels together; split: hear each on its own, where each has a speaker of its "
+        "own (%(default)s)",
+    )
+    one.add_argument(
+        "--least-confidence",
+        type=share,
+        default=LEAST_CONFIDENCE,
+        metavar="X",
+        help="warn of a recording whose words are less sure than this on average, because its text is "
+        "probably wrong: music, noise, another language (%(default)s; 0 never warns)",
+    )
     _add_decoding_options(one)
 
     one = add_subcommand(
@@ -49,8 +73,8 @@ def make_speech_parser() -> argparse.ArgumentParser:
         nargs="?",
         choices=["-"],
         metavar="-",
-        help="raw sound on standard input, 16-bit little-endian mono at 16 kHz, as it comes from "
-        "`arecord -t raw -f S16_LE -r 16000`; without it, the microphone",
+        help="sound on standard input: a file (mp3, wav, ogg ...), or raw sound, 16-bit little-endian mono "
+        "at 16 kHz, as it comes from `arecord -t raw -f S16_LE -r 16000`; without it, the microphone",
     )
     _add_decoding_options(one)
 
@@ -70,10 +94,20 @@ def make_speech_parser() -> argparse.ArgumentParser:
         "text",
         nargs="?",
         metavar="TEXT",
-        help="what is said in it: the words themselves or, if it ends in .txt, a file that holds them",
+        help="what is said in it: a file that holds the words, if there is one of that name, otherwise the "
+        "words themselves",
     )
     one.add_argument("--format", choices=tuple(WRITERS), default="json", help="of the result (%(default)s)")
     one.add_argument("--output", type=Path, metavar="FILE", help="where the result goes; else it is printed")
+    one.add_argument(
+        "--least-score",
+        type=share,
+        default=LEAST_SCORE,
+        metavar="X",
+        help="warn if the text fits the sound less well than this, from 0 to 1 (%(default)s)",
+    )
+    one.add_argument("--strict", action="store_true", help="exit with status 1 if it does")
+    _add_track_option(one)
     _add_model_options(one)
     one.set_defaults(language_model=None)  # what is said is known
 
@@ -149,6 +183,19 @@ def make_speech_parser() -> argparse.ArgumentParser:
     one.add_argument("--port", type=at_least(1), metavar="N", help="of the page (the first that is free)")
     _add_decoding_options(one)
     return parser
+
+
+def _add_track_option(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Which sound track is heard."""
+    group = parser.add_argument_group("sound")
+    group.add_argument(
+        "--track",
+        type=at_least(1),
+        metavar="N",
+        help="the sound track of a video that is heard, from 1 (the one marked as default or, if that is "
+        "silent, the first with sound)",
+    )
+    return group
 
 
 def _add_model_options(parser: argparse.ArgumentParser, beam: int | None = None) -> None:

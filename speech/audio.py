@@ -25,6 +25,7 @@ from torch import Tensor
 
 from common.errors import InputError
 from speech.containers import LARGEST_SAMPLE, LOWEST_RATE, Decoded, Track
+from speech.truncation import cut_short
 
 __all__ = ["LARGEST_SAMPLE", "LOWEST_RATE", "SAMPLE_RATE", "AudioOptions", "AudioReader", "load_audio"]
 
@@ -104,6 +105,8 @@ class AudioReader:
         track = Track(container, self.name, number)
         self.offset_seconds, self.warnings = track.offset_seconds, track.warnings
         yield from _resampled(_apart(track) if self._options.split_channels else _mixed(track))
+        short = "" if track.warnings else cut_short(self._source, track.formats, track.seconds)
+        track.warnings += [short] if short else []
 
 
 def read_audio(source: Source, options: AudioOptions | None = None) -> Iterator[Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -30,6 +31,7 @@ from speech.writers import LINE_FORMATS, WRITERS, as_json
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+    from speech.audio import AudioOptions
     from speech.recognizer import Recognizer
     from speech.stream import Update
     from speech.transcript import Transcript
@@ -81,10 +83,18 @@ def transcribe(arguments: argparse.Namespace) -> int:
                 arguments.batch_size,
                 progress=lambda seconds: hours.advance(seconds / 3600),
                 helpers=helpers,
+                audio=_audio(arguments),
             )
             stack.enter_context(closing(transcripts))
             outcomes = (Outcome(tried[number], result, took) for number, result, took in transcripts)
             yield from _in_order(tried, outcomes) if printing else outcomes
+
+    def warnings(transcript: Transcript) -> list[str]:
+        said, confidence = list(transcript.warnings), transcript.confidence
+        if confidence is not None and confidence < arguments.least_confidence:
+            reason = "the text is probably wrong; is it clear English speech?"
+            said.append(f"mean confidence {confidence:.2f}: {reason}")
+        return said
 
     def render(transcript: Transcript, path: str, format: str) -> str:
         return WRITERS[format](transcript, path)
@@ -96,6 +106,7 @@ def transcribe(arguments: argparse.Namespace) -> int:
         command="speech",
         report=arguments.report,
         details={"duration": lambda transcript: f"{transcript.duration:.3f}"},
+        warnings=warnings,
         unit="recording",
         meter=hours,
     )
@@ -124,11 +135,27 @@ def align(arguments: argparse.Namespace) -> int:
     """Find when each word of a known text is said, and print or write it."""
     if arguments.text is None:
         return _align_manifest(arguments)
-    text = _read_text(Path(arguments.text)) if arguments.text.endswith(".txt") else arguments.text
+    named = os.path.isfile(arguments.text) or arguments.text.endswith(".txt")  # noqa: PTH113 - a long text
+    text = _read_text(Path(arguments.text)) if named else arguments.text
     recording = _recording(arguments.recording)
-    transcript = _recognizer(arguments).align(recording, text, arguments.batch_size)
+    transcript = _recognizer(arguments).align(recording, text, arguments.batch_size, _audio(arguments))
     _print_or_write(WRITERS[arguments.format](transcript, arguments.recording), arguments.output)
-    return 0
+    warnings = list(transcript.warnings)
+    fits = transcript.score is None or transcript.score >= arguments.least_score
+    if not fits:
+        warnings.append(
+            f"the text hardly fits the sound (score {transcript.score:.2f}); is it the right one?"
+        )
+    for warning in warnings:
+        print(f"speech: {InputError(arguments.recording, warning)}", file=sys.stderr)
+    return 1 if arguments.strict and not fits else 0
+
+
+def _audio(arguments: argparse.Namespace) -> AudioOptions:
+    """Which sound of the recordings somebody wants to be heard."""
+    from speech.audio import AudioOptions
+
+    return AudioOptions(arguments.track, getattr(arguments, "channels", "mix") == "split")
 
 
 def _align_manifest(arguments: argparse.Namespace) -> int:
@@ -242,7 +269,9 @@ def export(arguments: argparse.Namespace) -> int:
 
 def demo(arguments: argparse.Namespace) -> int:
     """Open the demo page on loopback until it is interrupted."""
+    print("speech: reading the model ...", file=sys.stderr, flush=True)
     recognizer, options = _load(arguments)
+    print("speech: starting the page ...", file=sys.stderr, flush=True)
     load_page("speech")(recognizer, options, arguments.port)
     return 0
 
@@ -355,10 +384,8 @@ def _printer(format: str, alone: bool) -> Callable[[Job, Transcript], None]:
         path = job.input.path
         if format == "json":
             print(as_json(transcript, path), flush=True)
-        elif format not in LINE_FORMATS:
+        elif format not in LINE_FORMATS or alone:
             print(WRITERS[format](transcript, path), end="", flush=True)
-        elif alone:
-            print(transcript.text, flush=True)
         else:
             print(f"{path}\t{transcript.text}", flush=True)
 

@@ -52,6 +52,8 @@ class Track:
     Attributes:
         offset_seconds: of the recording, before its sound begins.
         warnings: what could not be read, a sentence each; complete when all was read.
+        seconds: that were read so far.
+        formats: FFmpeg's names for the container's format.
 
     Raises:
         InputError: if there is no such track or nothing here decodes it.
@@ -70,7 +72,8 @@ class Track:
         if self.stream.codec_context is None:
             raise InputError(name, "its sound is in a format that cannot be decoded here")
         self.warnings: list[str] = []
-        self._formats = frozenset(container.format.name.split(","))
+        self.seconds = 0.0
+        self.formats = frozenset(container.format.name.split(","))
         # The container's clock begins with its first track: that is where players begin.
         self._begin = (container.start_time or 0) / av.time_base
         self._duration = (container.duration or 0) / av.time_base  # 0 where it is not known
@@ -82,7 +85,6 @@ class Track:
     def __iter__(self) -> Iterator[Decoded]:
         """Samples (samples, channels) float32 with their rate; what is no number or absurd counts as 0."""
         clock: float | None = self._time(self.stream.start_time)  # when the next frame is expected
-        seconds = 0.0
         convert: av.AudioResampler | None = None
         made_for: tuple[str, int] | None = None
         for frame in self._frames():
@@ -99,17 +101,17 @@ class Track:
             if gap is not None:
                 clock = time
                 for length in _pieces(round(gap * rate), rate):
-                    seconds += length / rate
+                    self.seconds += length / rate
                     yield np.zeros((length, frame.layout.nb_channels), np.float32), rate
             for plain in convert.resample(frame):
                 samples = plain.to_ndarray().reshape(-1, plain.layout.nb_channels)
-                seconds += len(samples) / rate
+                self.seconds += len(samples) / rate
                 clock = None if clock is None else clock + len(samples) / rate
                 # Written so that NaN, which compares with nothing, goes too.
                 yield np.where(np.abs(samples) <= LARGEST_SAMPLE, samples, np.float32(0.0)), rate
-        if not seconds and (self._damaged or self._broken_off):
+        if not self.seconds and (self._damaged or self._broken_off):
             raise InputError(self.name, "is damaged: nothing of it can be decoded")
-        self._sum_up(seconds)
+        self._sum_up()
 
     def _offset(self) -> float:
         """When the sound begins on the container's clock; 0 where that is not known or absurd."""
@@ -141,43 +143,44 @@ class Track:
         A recording with a scratch is still worth reading.
         """
         packets = self.container.demux(self.stream)
-        failures = 0
-        while True:
+        failures = 0  # in a row
+        reason = ""  # of the last one
+        while failures < _MOST_FAILURES:
             try:
                 packet = next(packets, None)
             except EOFError:
-                return
+                break
             except (av.FFmpegError, ValueError, OSError) as error:
                 failures += 1
-                if failures == _MOST_FAILURES:
-                    self._broken_off = getattr(error, "strerror", None) or str(error)
-                    return
+                reason = getattr(error, "strerror", None) or str(error)
                 packets = self.container.demux(self.stream)
                 continue
-            if packet is None:
-                return
+            if packet is None or (not packet.size and failures):
+                break
+            self._damaged += failures + packet.is_corrupt
             failures = 0
-            self._damaged += packet.is_corrupt
             try:
                 frames = packet.decode()
             except EOFError:
-                return
+                break
             except (av.FFmpegError, ValueError, OSError):
                 self._damaged += not packet.is_corrupt
                 continue
             yield from frames
+        if failures:
+            self._broken_off = reason
 
-    def _sum_up(self, seconds: float) -> None:
-        """Say what of the track could not be read, when so many seconds could."""
-        gaps = self._gaps if self._damaged or not self._formats & _TIMED else 0.0
+    def _sum_up(self) -> None:
+        """Say what of the track could not be read."""
+        gaps = self._gaps if self._damaged or not self.formats & _TIMED else 0.0
         stated = self._stated_seconds()
-        missing = max(0.0, stated - seconds) if stated else 0.0
+        missing = max(0.0, stated - self.seconds) if stated else 0.0
         missing = gaps + (missing if missing >= SHORTEST_GAP_SECONDS else 0.0)
         if self._broken_off:
-            where = f"{self.offset_seconds + seconds:.1f} s"
+            where = f"{self.offset_seconds + self.seconds:.1f} s"
             self.warnings.append(f"cannot be read beyond {where} ({self._broken_off})")
         elif missing >= SHORTEST_GAP_SECONDS:
-            whole = max(stated, seconds)
+            whole = max(stated, self.seconds)
             self.warnings.append(f"damaged or cut short: {missing:.1f} of its {whole:.1f} s are missing")
         elif self._damaged:
             pieces = "a piece" if self._damaged == 1 else f"{self._damaged} pieces"
@@ -185,7 +188,7 @@ class Track:
 
     def _stated_seconds(self) -> float:
         """How long the track says that it is; 0 where it does not say, or nobody should believe it."""
-        if self._formats & _GUESSED:
+        if self.formats & _GUESSED:
             return 0.0
         if self.stream.duration is not None:
             return self._time(self.stream.duration) or 0.0

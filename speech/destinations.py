@@ -17,14 +17,9 @@ from common.inputs import Input, collect_inputs, say_passed_over
 from common.model_directory import find_model, model_identity
 from common.outputs import Job, plan_file, plan_outputs
 from speech.bundled import BUNDLED
+from speech.formats import SUFFIXES
 from speech.options import DecodingOptions
 from speech.writers import LINE_FORMATS, WRITERS
-
-# Folders are searched for these; a file that is named may be called anything.
-SUFFIXES = (
-    *(".wav", ".flac", ".mp3", ".m4a", ".aac", ".ogg", ".oga", ".opus", ".wma", ".aiff", ".aif", ".amr"),
-    *(".webm", ".mp4", ".mkv", ".mka", ".mov", ".avi", ".caf"),
-)
 
 
 def chosen_inputs(arguments: argparse.Namespace) -> list[Input]:

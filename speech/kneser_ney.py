@@ -7,7 +7,8 @@ doi:10.1006/csla.1999.0128).
 A word's share of a lower order is counted by the contexts that it stands in, because it is asked only where
 the higher order knows nothing. That is no longer so where the higher order was pruned: then all that was
 pruned counts below as often as it stands (Siivola, Hirsimäki and Virpioja 2007,
-doi:10.1109/TASL.2007.902872). Without it pruned Kneser-Ney is worse than cruder smoothing (Chelba et al. 2010).
+doi:10.1109/TASL.2007.902872). Without it pruned Kneser-Ney is worse than cruder smoothing (Chelba et al.
+2010).
 """
 
 from __future__ import annotations

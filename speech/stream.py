@@ -12,17 +12,18 @@ import queue
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
-import av
 import numpy as np
 import torch
 from torch import Tensor
 
 from common.errors import InputError
 from speech.alignment import Word
-from speech.audio import LOWEST_RATE, SAMPLE_RATE
-from speech.segments import Detector, SoundSegment, SplitOptions, Splitter, clean
+from speech.audio import LOWEST_RATE, SAMPLE_RATE, AudioReader, Resampler
+from speech.detector import Detector
+from speech.formats import HEAD_BYTES, begins_a_file
+from speech.segments import SoundSegment, SplitOptions, Splitter, clean
 
 # The unfinished segment is read again when it has grown by the larger of the two: some seconds, a share of
 # its length. The share bounds the cost of long speech without pauses: its sound is read 20 times at most.
@@ -73,8 +74,7 @@ class Stream:
     ) -> None:
         self._hear = hear
         self._splitter = Splitter(detector, options)
-        self._resampler: av.AudioResampler | None = None
-        self._sample_rate = SAMPLE_RATE
+        self._resampler = Resampler()
         self._read = 0  # samples of the unfinished segment that were read last
         self._shown = ""  # the text that is not final
 
@@ -95,7 +95,7 @@ class Stream:
             raise ValueError(f"a chunk has one dimension, not {chunk.dim()}")
         if sample_rate < LOWEST_RATE:
             raise ValueError(f"a sample rate of {sample_rate} Hz is no sound")
-        updates = self._final(self._splitter.feed(self._resampled(clean(chunk), sample_rate)))
+        updates = self._final(self._splitter.feed(self._resampler.feed(clean(chunk).numpy(), sample_rate)))
         segment = self._splitter.open
         if segment is not None:
             updates += self._partial(segment)
@@ -103,7 +103,7 @@ class Stream:
 
     def finish(self) -> list[Update]:
         """The final texts of what is left when the recording has ended; nothing can be fed any more."""
-        segments = self._splitter.feed(self._drained()) + self._splitter.finish()
+        segments = self._splitter.feed(self._resampler.drain()) + self._splitter.finish()
         return self._final(segments)
 
     def _final(self, segments: list[SoundSegment]) -> list[Update]:
@@ -139,37 +139,58 @@ class Stream:
         moved = tuple(replace(word, start=word.start + start, end=word.end + start) for word in words)
         return Update(" ".join(word.text for word in words), final, moved)
 
-    def _resampled(self, chunk: Tensor, sample_rate: int) -> Tensor:
-        """The chunk at 16 kHz; the resampler keeps what it needs for the next one."""
-        drained = self._drained() if sample_rate != self._sample_rate else torch.zeros(0)
-        self._sample_rate = sample_rate
-        if sample_rate == SAMPLE_RATE or not len(chunk):
-            return torch.cat([drained, chunk])
-        if self._resampler is None:
-            self._resampler = av.AudioResampler(format="fltp", layout="mono", rate=SAMPLE_RATE)
-        frame = av.AudioFrame.from_ndarray(chunk.numpy()[None], format="fltp", layout="mono")
-        frame.sample_rate = sample_rate
-        out = [torch.from_numpy(one.to_ndarray()[0].copy()) for one in self._resampler.resample(frame)]
-        return torch.cat([drained, *out])
-
-    def _drained(self) -> Tensor:
-        """What the resampler still holds."""
-        if self._resampler is None:
-            return torch.zeros(0)
-        frames = self._resampler.resample(None)
-        self._resampler = None
-        return torch.cat([torch.zeros(0), *(torch.from_numpy(one.to_ndarray()[0].copy()) for one in frames)])
-
 
 def piped(file: BinaryIO) -> Iterator[Tensor]:
-    """What comes through a pipe, as it comes: 16-bit little-endian mono samples -> (samples,) float32."""
+    """What comes through a pipe, as it comes: (samples,) float32 at 16 kHz.
+
+    What begins as a sound file does (mp3, wav, ogg, flac, webm ...) is read as one; everything else is raw
+    sound, 16-bit little-endian mono samples at 16 kHz.
+
+    Raises:
+        InputError: if it begins as a sound file but cannot be read as one.
+    """
     read = getattr(file, "read1", file.read)  # it gives what is there, and waits only where nothing is
-    odd = b""
-    while data := read(1 << 16):
+    head = b""
+    while len(head) < HEAD_BYTES and (data := read(HEAD_BYTES - len(head))):
+        head += data
+    if begins_a_file(head):
+        for piece in AudioReader(cast(BinaryIO, _Pipe(head, file))):
+            yield piece[0]
+        return
+    data, odd = head, b""
+    while data:
         data = odd + data
         whole = len(data) // 2 * 2
         odd = data[whole:]
         yield _samples(data[:whole])
+        data = read(1 << 16)
+
+
+class _Pipe:
+    """A pipe of which the beginning was read already; FFmpeg reads it and cannot go back.
+
+    Args:
+        head: what was read.
+        rest: the pipe.
+    """
+
+    name = "-"
+
+    def __init__(self, head: bytes, rest: BinaryIO) -> None:
+        self._head = head
+        self._rest = rest
+
+    def read(self, size: int) -> bytes:
+        """At most so many bytes; none at the end."""
+        if self._head:
+            data, self._head = self._head[:size], self._head[size:]
+            return data
+        read = getattr(self._rest, "read1", self._rest.read)
+        return bytes(read(size))
+
+    def seekable(self) -> bool:
+        """Whether one can go back."""
+        return False
 
 
 def microphone() -> Iterator[Tensor]:

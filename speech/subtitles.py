@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from speech.alignment import Word
+    from speech.transcript import Transcript
 
 LINE_LENGTH = 42  # characters
 LINES = 2
@@ -47,11 +48,25 @@ class Cue:
         start, end: seconds from the beginning of the recording, in whole milliseconds; `start` is less than
             `end`, and cues never overlap.
         lines: one or two, none empty, of at most 42 characters but for a single word that is longer.
+        channel: that says it, where channels were heard apart; cues of several may overlap.
     """
 
     start: float
     end: float
     lines: tuple[str, ...]
+    channel: int | None = None
+
+
+def transcript_cues(transcript: Transcript) -> list[Cue]:
+    """The subtitles of a transcript, in the order of their time: of each channel its own."""
+    channels = sorted({segment.channel for segment in transcript.segments if segment.channel is not None})
+    if not channels:
+        return cues(transcript.words, transcript.duration)
+    made = []
+    for channel in channels:
+        own = [word for one in transcript.segments if one.channel == channel for word in one.words]
+        made += [replace(cue, channel=channel) for cue in cues(own, transcript.duration)]
+    return sorted(made, key=lambda cue: (cue.start, cue.channel))
 
 
 def cues(words: Sequence[Word], duration: float = math.inf) -> list[Cue]:

@@ -236,6 +236,7 @@ def test_a_known_text_is_found_in_a_long_recording(recognizer: Recognizer) -> No
         for word in one.words
     ]
     assert [word.text for word in together.words] == [word for word, _ in expected]
+    assert together.score is not None and together.score > 0.6
     late = [abs(word.start - start) for word, (_, start) in zip(together.words, expected, strict=True)]
     assert sum(late) / len(late) < 0.06
 
@@ -278,7 +279,7 @@ def test_align_prints_and_writes_and_takes_the_text_from_a_file(
     assert main([*arguments, CITY]) == 0
     printed = capsys.readouterr().out
     words = json.loads(printed)["words"]
-    assert [word["text"] for word in words] == "he was born and raised in new york city".split()
+    assert [word["text"] for word in words] == CITY.split()
     assert 0.5 < words[0]["start"] < 1.1 and 3.0 < words[-1]["start"] < 3.5
     text, output = tmp_path / "city.txt", tmp_path / "new" / "city.json"
     text.write_text(CITY + "\n", encoding="utf-8-sig")
@@ -287,6 +288,26 @@ def test_align_prints_and_writes_and_takes_the_text_from_a_file(
     assert output.read_text() == printed
     assert main([*arguments, str(tmp_path / "none.txt")]) == 1
     assert "none.txt: cannot be read" in capsys.readouterr().err
+
+
+def test_align_takes_a_text_file_of_any_name_and_says_when_it_does_not_fit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = tmp_path / "city.lrc"
+    text.write_text("Nobody expects\nquick brown foxes — at 42% of 7 o'clock!\n")
+    arguments = ["align", str(SAMPLES / "city.opus"), str(text), "--format", "json"]
+    assert main(arguments) == 0
+    told = capsys.readouterr()
+    found = json.loads(told.out)
+    assert [segment["text"] for segment in found["segments"]] == text.read_text().splitlines()
+    assert found["score"] < 0.4
+    assert f"city.opus: the text hardly fits the sound (score {found['score']:.2f})" in told.err
+    assert main([*arguments, "--strict"]) == 1
+    assert main([*arguments, "--strict", "--least-score", "0"]) == 0
+    text.write_text(CITY)
+    capsys.readouterr()
+    assert main([*arguments, "--strict"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def manifest_of(path: Path, words: str) -> Path:

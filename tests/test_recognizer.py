@@ -306,13 +306,14 @@ def test_where_nobody_speaks_the_transcript_is_empty(recognizer: Recognizer, sec
     assert recognizer.transcribe(noise) == Transcript("", len(noise) / SAMPLE_RATE, (), None)
 
 
-@pytest.mark.parametrize("seconds", [0.0, 0.05, 30.0])
+@pytest.mark.parametrize("seconds", [0.05, 30.0])
 @pytest.mark.parametrize("sample", [0.0, 0.7, float("nan")])
 def test_where_every_sample_is_the_same_nothing_was_recorded(
     tiny: Recognizer, sample: float, seconds: float
 ) -> None:
-    with pytest.raises(InputError, match=rf"no sound in this file \({seconds:.1f} s\); was it recorded\?"):
-        tiny.transcribe(silence(seconds) + sample)
+    transcript = tiny.transcribe(silence(seconds) + sample)
+    assert (transcript.text, transcript.words) == ("", ())
+    assert transcript.warnings == (f"no sound in this file ({seconds:.1f} s); was it recorded?",)
 
 
 def test_a_file_without_samples_was_not_recorded(tiny: Recognizer) -> None:
@@ -322,8 +323,10 @@ def test_a_file_without_samples_was_not_recorded(tiny: Recognizer) -> None:
         file.setsampwidth(2)
         file.setframerate(SAMPLE_RATE)
     empty.seek(0)
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match=r"no sound in this file \(0\.0 s\)"):
         tiny.transcribe(empty)
+    with pytest.raises(InputError, match=r"no sound in this file \(0\.0 s\)"):
+        tiny.transcribe(torch.zeros(0))
 
 
 def test_bad_samples_among_good_ones_do_not_spoil_them(

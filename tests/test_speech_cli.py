@@ -15,11 +15,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from recordings import write
 
 from common.model_files import write_model
 from speech import Recognizer
 from speech.arguments import make_speech_parser
-from speech.audio import load_audio
+from speech.audio import AudioOptions, load_audio
 from speech.cli import main
 from speech.language_model import (
     SPECIAL,
@@ -244,15 +245,76 @@ def test_a_recording_in_which_nobody_speaks_is_an_empty_text_and_no_error(
     assert (told["text"], told["words"], told["confidence"], told["duration"]) == ("", [], None, 1.0)
 
 
-def test_a_recording_in_which_nothing_was_recorded_is_one_line_and_no_file(
+def test_a_recording_in_which_nothing_was_recorded_is_an_empty_text_and_one_line(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_wav(tmp_path / "silent.wav", np.zeros(16_000))
-    arguments = ["transcribe", str(tmp_path / "silent.wav"), "--output", str(tmp_path / "out")]
-    assert main([*arguments, "--model", str(model)]) == 1
-    said = capsys.readouterr().err
-    assert said == f"speech: {tmp_path / 'silent.wav'}: no sound in this file (1.0 s); was it recorded?\n"
-    assert not list(tmp_path.glob("out/**/*.txt"))
+    write_wav(tmp_path / "silent.wav", np.zeros(30 * 16_000))
+    report, output = tmp_path / "report.tsv", tmp_path / "out"
+    arguments = ["transcribe", str(tmp_path / "silent.wav"), "--output", str(output), "--report", str(report)]
+    assert main([*arguments, "--model", str(model)]) == 0
+    reason = "no sound in this file (30.0 s); was it recorded?"
+    assert capsys.readouterr().err == f"speech: {tmp_path / 'silent.wav'}: {reason}\n"
+    assert (output / "silent.txt").read_text() == "\n"
+    row = dict(zip(*(line.split("\t") for line in report.read_text().splitlines()), strict=True))
+    assert (row["status"], row["reason"]) == ("warning", reason)
+    assert main([*arguments, "--model", str(model)]) == 0
+    assert capsys.readouterr().err == ""  # it is done
+    assert "skipped" in report.read_text()
+
+
+def test_what_could_not_be_read_stands_on_standard_error_and_in_the_report(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sentence = load_audio(SAMPLES / "city.opus").numpy()[None, :48_000]
+    write(tmp_path / "broken.flac", [sentence], "flac", 16_000)
+    data = bytearray((tmp_path / "broken.flac").read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 2000] = bytes(2000)
+    (tmp_path / "broken.flac").write_bytes(data)
+    report = tmp_path / "report.tsv"
+    arguments = ["transcribe", str(tmp_path / "broken.flac"), "--format", "json", "--report", str(report)]
+    assert main([*arguments, "--model", str(model)]) == 0
+    told = capsys.readouterr()
+    (warning,) = json.loads(told.out)["warnings"]
+    assert "of its 3.0 s are missing" in warning
+    assert f"broken.flac: {warning}" in told.err
+    assert "\twarning\t" in report.read_text() and warning in report.read_text()
+
+
+def test_a_text_that_is_probably_wrong_is_one_line(
+    recordings: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["transcribe", str(recordings / "a.wav"), "--model", str(model), "--beam", "1"]
+    assert main([*arguments, "--least-confidence", "1"]) == 0
+    assert "a.wav: mean confidence 0." in capsys.readouterr().err
+    assert main([*arguments, "--least-confidence", "0"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_channels_are_heard_apart_and_times_are_the_container_s(tmp_path: Path) -> None:
+    city, tags = (load_audio(SAMPLES / f"{name}.opus").numpy() for name in ("city", "tags"))
+    sound = np.zeros((2, 90_000), np.float32)
+    sound[0, : len(city)], sound[1, : len(tags)] = city, tags
+    write(tmp_path / "talk.mkv", [sound], "pcm_s16le", 16_000, begins=4.0, pictures=25)
+    recognizer = Recognizer.load()
+    transcript = recognizer.transcribe(tmp_path / "talk.mkv", None, AudioOptions(split_channels=True))
+    assert [segment.channel for segment in transcript.segments] == [1, 2]
+    assert transcript.offset == pytest.approx(4.0, abs=0.02)
+    assert transcript.duration == pytest.approx(4.0 + 90_000 / 16_000, abs=0.02)
+    for segment, samples in zip(transcript.segments, (city, tags), strict=True):
+        alone = recognizer.transcribe(torch.from_numpy(samples))
+        common = set(segment.text.split()) & set(alone.text.split())
+        assert len(common) >= 0.6 * len(set(alone.text.split()))
+        assert segment.start == pytest.approx(4.0 + alone.words[0].start, abs=0.1)
+
+
+def test_a_sound_file_on_standard_input_is_listened_to(model: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "speech.cli", "listen", "-", "--model", str(model)]
+    data = (SAMPLES / "city.opus").read_bytes()
+    told = subprocess.run(command, input=data, capture_output=True, cwd=ROOT)
+    assert (told.returncode, told.stderr) == (0, b"")
+    stream = Recognizer.load(model).stream()
+    updates = stream.feed(load_audio(SAMPLES / "city.opus")) + stream.finish()
+    assert told.stdout.decode().splitlines() == [update.text for update in updates if update.final]
 
 
 def test_a_kill_leaves_whole_transcripts_and_the_next_run_does_the_rest(model: Path, tmp_path: Path) -> None:

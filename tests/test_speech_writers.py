@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from speech.alignment import Word
-from speech.transcript import Transcript
+from speech.transcript import Segment, Transcript
 from speech.writers import WRITERS, write_json
 
 
@@ -37,3 +38,58 @@ def test_json_is_utf8_even_if_the_name_of_the_file_is_not() -> None:
     path = os.fsdecode(b"caf\xe9.mp3")
     written = write_json(Transcript("", 1.0, (), None), path).encode("utf-8")
     assert json.loads(written)["path"] == path
+
+
+def said(text: str, start: float, channel: int | None = None) -> Segment:
+    """A segment with a word every half second."""
+    words = [Word(word, start + n / 2, start + n / 2 + 0.4, 0.5) for n, word in enumerate(text.split())]
+    return Segment.of(tuple(words), channel)
+
+
+SEGMENTS = [said("so it is", 2.0), said("is it", 9.0)]
+CHANNELS = [said("so <it> is", 2.0, 1), said("no", 2.5, 2), said("is it", 9.0, 1)]
+
+
+def test_a_transcript_is_a_line_a_segment() -> None:
+    transcript = Transcript.of(reversed(SEGMENTS), 12.0)
+    assert transcript.text == "so it is is it"
+    assert transcript.to_txt() == "so it is\nis it\n"
+    told = json.loads(transcript.to_json("talk.mp3"))
+    assert told["segments"] == [
+        {
+            "start": segment.start,
+            "end": segment.end,
+            "text": segment.text,
+            "confidence": 0.5,
+            "words": told["words"][first:last],
+        }
+        for segment, first, last in zip(SEGMENTS, (0, 3), (3, 5), strict=True)
+    ]
+    assert [word["text"] for word in told["words"]] == transcript.text.split()
+
+
+def test_json_says_the_offset_the_warnings_and_the_score_of_a_text_that_was_given() -> None:
+    transcript = Transcript.of(SEGMENTS, 12.0)
+    told = json.loads(transcript.to_json())
+    assert (told["offset"], told["warnings"], "score" in told) == (0.0, [], False)
+    known = replace(transcript, offset=4.0, warnings=("damaged",), score=0.25)
+    told = json.loads(known.to_json())
+    assert (told["offset"], told["warnings"], told["score"]) == (4.0, ["damaged"], 0.25)
+
+
+def test_channels_that_were_heard_apart_are_named_in_every_format() -> None:
+    transcript = Transcript.of(CHANNELS, 12.0)
+    assert transcript.to_txt() == "Channel 1: so <it> is\nChannel 2: no\nChannel 1: is it\n"
+    srt, vtt, tsv = transcript.to_srt(), transcript.to_vtt(), transcript.to_tsv()
+    assert "1\n00:00:02,000 --> 00:00:03,900\nChannel 1: so <it> is\n\n2\n00:00:02,500" in srt
+    assert "\n<v Channel 1>so &lt;it&gt; is\n" in vtt and "\n<v Channel 2>no\n" in vtt
+    assert tsv.splitlines()[0] == "start\tend\ttext\tchannel"
+    assert [line.split("\t")[2:] for line in tsv.splitlines()[1:]] == [
+        ["so <it> is", "1"],
+        ["no", "2"],
+        ["is it", "1"],
+    ]
+    told = json.loads(transcript.to_json())
+    assert [segment["channel"] for segment in told["segments"]] == [1, 2, 1]
+    assert [word["channel"] for word in told["words"]] == [1, 1, 1, 2, 1, 1]
+    assert "channel" not in json.dumps(json.loads(Transcript.of(SEGMENTS, 12.0).to_json()))
