@@ -85,6 +85,8 @@ def _settings(arguments: argparse.Namespace) -> dict[str, object]:
         "language-model": None if words is None else model_identity(words),
         "grammar": None if grammar is None else file_identity(grammar),
         "exact": arguments.exact,
+        "track": arguments.track,
+        "channels": arguments.channels,
     }
 
 
