@@ -12,17 +12,20 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from common.errors import InputError
     from speech.alignment import Word
+    from speech.audio import AudioOptions
     from speech.language_model import LanguageModel
     from speech.options import DecodingOptions
     from speech.recognizer import Recognizer
     from speech.stream import Stream, Update
-    from speech.transcript import Transcript
+    from speech.transcript import Segment, Transcript
 
 _ROOMS = {
+    "AudioOptions": "speech.audio",
     "DecodingOptions": "speech.options",
     "InputError": "common.errors",
     "LanguageModel": "speech.language_model",
     "Recognizer": "speech.recognizer",
+    "Segment": "speech.transcript",
     "Stream": "speech.stream",
     "Transcript": "speech.transcript",
     "Update": "speech.stream",
@@ -30,10 +33,12 @@ _ROOMS = {
 }
 
 __all__ = [
+    "AudioOptions",
     "DecodingOptions",
     "InputError",
     "LanguageModel",
     "Recognizer",
+    "Segment",
     "Stream",
     "Transcript",
     "Update",

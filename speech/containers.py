@@ -120,7 +120,7 @@ class Track:
             return 0.0
         offset = start - self._begin
         latest = self._duration or LONGEST_GAP_SECONDS
-        return offset if 0.0 < offset <= latest else 0.0
+        return offset if 0.001 < offset <= latest else 0.0  # containers round their clock to microseconds
 
     def _time(self, stamp: int | None) -> float | None:
         """A time of the track in seconds."""

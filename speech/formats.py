@@ -46,7 +46,7 @@ _SIGNATURES = (
     (0, b"nut/multimedia container"),
 )
 
-# Thousands of bits per second of MPEG audio: of version 1, layers II and III; of both in versions 2 and 2.5.
+# Thousands of bits per second of MPEG audio: of version 1, layers II and III, and of both in later versions.
 _LAYER_2_RATES = (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384)
 _LAYER_3_RATES = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
 _LATER_RATES = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
@@ -103,7 +103,7 @@ def _adts_frame(header: bytes) -> int:
 
 
 def _ac3_frame(header: bytes) -> int:
-    """Bytes of the AC-3 (at 48 kHz) or E-AC-3 frame that begins so, 0 if none does (ATSC A/52, 5.4, E.2)."""
+    """Bytes of the AC-3 (at 48 kHz) or E-AC-3 frame that begins so; 0 if none does (ATSC A/52, 5.4, E.2)."""
     if len(header) < 6 or header[:2] != b"\x0b\x77":
         return 0
     if header[5] >> 3 > 10:

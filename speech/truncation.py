@@ -50,7 +50,7 @@ def cut_short(source: str | Path | BinaryIO, formats: frozenset[str], seconds: f
 
 
 def mp3_seconds(file: BinaryIO) -> float:
-    """How long an MP3 says that it is, in the first frame, as LAME and others write it; 0 if it does not."""
+    """How long an MP3 says that it is, in the frame that encoders write before all; 0 if it does not."""
     tag = file.read(10)
     behind = 0
     if tag[:3] == b"ID3" and len(tag) == 10:
