@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from speech.subwords import BLANK, Subwords
-from speech.timing import Quiet, letter_span, place, spoken_span
+from speech.timing import LETTER_SECONDS, Quiet, place, spoken_span
 
 # A table of so many steps and states is torchaudio's: the fastest for a segment, but of ten minutes it takes
 # longer than `windowed_path`, and 16 times its memory.
@@ -216,7 +216,7 @@ def _words(
     spans = [
         spoken_span(
             [
-                letter_span(times[first], times[last], len(subwords.letters[symbol]))
+                (times[first], times[last] + LETTER_SECONDS * (len(subwords.letters[symbol]) - 1))
                 for symbol, first, last in word
             ]
         )

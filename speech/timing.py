@@ -1,9 +1,9 @@
 """Where words begin and end: the steps in which the network was sure of their subwords -> seconds.
 
 A CTC network writes a subword in one step, somewhere in its sound or behind it: that says which word is being
-said, not where it begins. Its letters are taken to lie on both sides of that step. Where words begin, two
-things say, measured with a network of letters on synthetic speech with true times, none of which the reported
-figures come from (flite, festival and a neural voice, 500 clips):
+said, not where it begins. Two things do, measured on synthetic speech with true times, none of which the
+reported figures come from (flite, festival and a neural voice, 500 clips), with networks of letters. One of
+subwords writes each near its first letter, however long it is.
 
 - In fluent speech a word begins `LEAD_SECONDS` before its first letter is written, and there the word before
   it ends. Networks of three trainings had the same lead within 5 ms.
@@ -20,8 +20,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-LETTER_SECONDS = 0.06  # from letter to letter in one subword
-BEFORE = 0.5  # share of a subword's letters that are said before it is written
+LETTER_SECONDS = 0.02  # that a subword's sound lasts longer behind its step, for each letter but the first
 LEAD_SECONDS = 0.055  # from the beginning of a word to its first letter
 TAIL_SECONDS = 0.1  # from a word's last letter to its end, where no sound tells it
 PAUSE_SECONDS = 0.195  # from letter to letter over two words; what is longer is a pause
@@ -109,22 +108,11 @@ class Quiet:
         return frame if 0 <= frame < len(self.frames) else None
 
 
-def letter_span(first: float, last: float, letters: int) -> Span:
-    """When the first and the last letter of a subword would be written, if each were written alone.
-
-    Args:
-        first, last: step in which the subword is written, as seconds.
-        letters: of the subword.
-    """
-    spread = LETTER_SECONDS * (letters - 1)
-    return first - BEFORE * spread, last + (1.0 - BEFORE) * spread
-
-
 def spoken_span(letters: Sequence[Span]) -> Span:
     """When the letters of one word are written: the first and the last that count, in seconds.
 
     Args:
-        letters: first and last step of each letter, or each subword's letters, as seconds; at least one.
+        letters: first and last step of each, or of each subword, as seconds; at least one.
     """
     first, last = 0, len(letters) - 1
     while first < last and letters[last][0] - letters[last - 1][1] > STRAY_SECONDS:
