@@ -51,7 +51,7 @@ def glances(network: CaptionNetwork, picture: Tensor, symbols: Sequence[int]) ->
     found = []
     for said, following in zip([START, *symbols], symbols, strict=False):
         _, state = network.decoder.step(torch.tensor([said], device=device), state)
-        weights = state.attention[0].float().cpu().numpy()
+        weights = network.decoder.grid_attention(state.attention)[0].float().cpu().numpy()
         side = round(len(weights) ** 0.5)
         found.append(Glance(network.config.words[following], weights.reshape(side, side)))
     return found

@@ -20,7 +20,7 @@ from torch import Tensor
 from caption.attention import Glance, glances
 from caption.encoder import EncoderConfig
 from caption.images import is_blank, load_image
-from caption.network import CaptionConfig, CaptionNetwork, Decoder, DecoderState, Scene, speakable
+from caption.network import CaptionConfig, CaptionNetwork, Decoder, DecoderState, Scene
 from caption.options import DescribeOptions
 from caption.text import END, START, UNKNOWN, Vocabulary, tokenize
 from common.building import require_sizes
@@ -69,7 +69,7 @@ class Captioner:
         self.network = network.to(device).eval()
         self.name = name
         self.device = torch.device(device)
-        self.vocabulary = Vocabulary(network.config.words)
+        self.vocabulary = Vocabulary(network.config.words, network.config.kinds)
 
     @classmethod
     def load(
@@ -186,7 +186,7 @@ class Captioner:
         spoken = torch.tensor([START, *words], device=self.device).expand(pictures, -1)
         following = torch.tensor([*words, END], device=self.device).expand(pictures, -1)
         logits = self.network.decoder(scene, spoken)  # (pictures, steps, words)
-        log_probs = speakable(logits)
+        log_probs = self.network.decoder.speakable(logits)
         values = log_probs.gather(-1, following.unsqueeze(-1)).squeeze(-1)
         return [float(value) for value in values.mean(dim=1)]
 
@@ -304,7 +304,8 @@ def network_from_model(
     try:
         encoder = dict(stored["encoder"])
         encoder["mean"], encoder["scale"] = tuple(encoder["mean"]), tuple(encoder["scale"])
-        shape = {**stored, "words": tuple(stored["words"]), "encoder": EncoderConfig(**encoder)}
+        shape = {**stored, "encoder": EncoderConfig(**encoder)}
+        shape |= {name: tuple(shape[name]) for name in ("words", "kinds", "classes") if name in shape}
         if dropout is not None:
             shape["dropout"] = dropout
         with without_initial_weights():

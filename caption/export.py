@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from caption.images import SIZE
-from caption.network import CaptionNetwork, Decoder, speakable
+from caption.network import CaptionNetwork, Decoder
 from caption.text import END, START
 from common.onnx_export import Port, to_onnx, write_onnx
 
@@ -23,11 +23,13 @@ ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
 def export(network: CaptionNetwork, folder: Path) -> None:
     """Write a captioner's network as ONNX.
 
-    `encoder.onnx` takes `pixels`, uint8 (batch, 3, 224, 224), RGB, and gives three float32 tensors:
-    `keys` (batch, positions, attention size) and `values` (batch, positions, context size), what each
-    position of the grid is compared by and brings, and `state` (batch, hidden), where the decoder starts.
+    `encoder.onnx` takes `pixels`, uint8 (batch, 3, 224, 224), RGB, and gives float32 tensors: `keys` (batch,
+    positions, attention size) and `values` (batch, positions, context size), what each position of the grid,
+    and behind them each word that is believed to be seen, is compared by and brings; `state` (batch, hidden),
+    where the decoder starts; and of a model with such beliefs `believed` (batch, beliefs), int64, their
+    symbols, and `copies` (batch, beliefs, attention size), what is compared to say one of them outright.
 
-    `decoder.onnx` takes the three and `symbols`, int64 (batch,), the words said last: `start` at first. It
+    `decoder.onnx` takes all of these and `symbols`, int64 (batch,), the words said last: `start` at first. It
     gives `log_probs`, float32 (batch, words), natural logarithms, the new `next_state` (batch, hidden), and
     `attention` (batch, positions), where it looked. Each row is a caption; for a beam, rows are repeated.
 
@@ -43,21 +45,22 @@ def export(network: CaptionNetwork, folder: Path) -> None:
     network = copy.deepcopy(network).cpu().eval()
     batch = {0: "batch"}
     grid = tuple(Port(name, {**batch, 1: "positions"}) for name in ("keys", "values"))
+    beliefs = (Port("believed", batch), Port("copies", batch)) if network.config.classes else ()
     pixels = torch.zeros(2, 3, SIZE, SIZE, dtype=torch.uint8)
     looking = _Looking(network)
     encoder = to_onnx(
         looking,
         (pixels,),
         inputs=(Port("pixels", batch),),
-        outputs=(*grid, Port("state", batch)),
+        outputs=(*grid, Port("state", batch), *beliefs),
         metadata={"size": SIZE},
     )
     with torch.no_grad():
-        keys, values, state = looking(pixels)
+        keys, values, state, *believed = looking(pixels)
     decoder = to_onnx(
         _Speaking(network.decoder),
-        (torch.tensor([START, START]), state, keys, values),
-        inputs=(Port("symbols", batch), Port("state", batch), *grid),
+        (torch.tensor([START, START]), state, keys, values, *believed),
+        inputs=(Port("symbols", batch), Port("state", batch), *grid, *beliefs),
         outputs=(
             Port("log_probs", batch),
             Port("next_state", batch),
@@ -70,7 +73,7 @@ def export(network: CaptionNetwork, folder: Path) -> None:
 
 
 class _Looking(nn.Module):
-    """Pictures -> keys, values and the first state, as `CaptionNetwork.look`.
+    """Pictures -> keys, values, the first state and what is believed, as `CaptionNetwork.look`.
 
     That looks at a few pictures in turn, which in a graph would fix how many there are.
     """
@@ -79,10 +82,10 @@ class _Looking(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
         """Look at pictures: uint8 (batch, 3, 224, 224)."""
-        keys, values, first = self.network.decoder.look(self.network.encoder(pixels))
-        return keys, values, first
+        scene = self.network.decoder.look(self.network.encoder(pixels))
+        return tuple(scene if self.network.config.classes else scene[:3])
 
 
 class _Speaking(nn.Module):
@@ -97,7 +100,13 @@ class _Speaking(nn.Module):
         self.decoder = decoder
 
     def forward(
-        self, symbols: Tensor, state: Tensor, keys: Tensor, values: Tensor
+        self,
+        symbols: Tensor,
+        state: Tensor,
+        keys: Tensor,
+        values: Tensor,
+        believed: Tensor | None = None,
+        copies: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """(batch,), (batch, hidden), (batch, positions, ...) twice -> as `export` describes it."""
         decoder = self.decoder
@@ -110,4 +119,10 @@ class _Speaking(nn.Module):
         context = torch.bmm(attention.unsqueeze(1), values).squeeze(1)
         words = torch.cat([decoder.embedding(symbols), context], dim=-1)
         hidden, _ = decoder.recurrent.step(words, (state.unsqueeze(0),))
-        return speakable(decoder._score(torch.cat([hidden, context], dim=-1))), hidden, attention
+        found = torch.cat([hidden, context], dim=-1)
+        logits = decoder.score(found)
+        if believed is not None and copies is not None:
+            wanted = decoder.to_copy(found).unsqueeze(2)  # (batch, attention size, 1)
+            scores = torch.bmm(copies, wanted).squeeze(2) / copies.shape[2] ** 0.5
+            logits = logits.scatter_add(-1, believed, scores)
+        return decoder.speakable(logits), hidden, attention

@@ -1,11 +1,13 @@
 """The captioner's network: pictures -> a grid of features -> one word a step.
 
 A GRU speaks (Vinyals et al. 2015, arXiv:1411.4555), and before each word additive attention weighs the
-grid's positions (Bahdanau et al. 2015, arXiv:1409.0473; Xu et al. 2015, arXiv:1502.03044).
+grid's positions (Bahdanau et al. 2015, arXiv:1409.0473; Xu et al. 2015, arXiv:1502.03044) and, beside them,
+the words that the encoder believes to see (`caption.concepts`), each of which can be said outright.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -13,8 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from caption.concepts import Beliefs, Concepts
 from caption.encoder import Encoder, EncoderConfig
-from caption.text import START, UNKNOWN
+from caption.text import SPECIAL, START, UNKNOWN
 from common.quantized import Packed
 from common.recurrent import RecurrentConfig, RecurrentStack, State
 
@@ -33,6 +36,11 @@ class CaptionConfig:
         attention_size: of the space in which a position and the GRU's state are compared.
         context_size: of what a position gives to the GRU.
         dropout: of word vectors and outputs, in training.
+        kinds: of captions that are told apart by the symbol they start with, beside the plain ones; these
+            symbols stand behind `SPECIAL` in `words`.
+        classes: noun of each class of the encoder's classifier, "" for none; without classes nothing is
+            believed.
+        beliefs: words that are believed to be seen, a picture.
     """
 
     words: tuple[str, ...]
@@ -43,20 +51,36 @@ class CaptionConfig:
     attention_size: int = 256
     context_size: int = 512
     dropout: float = 0.4
+    kinds: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    beliefs: int = 10
 
 
 class Scene(NamedTuple):
     """A batch of pictures, ready to be spoken about.
 
     Attributes:
-        keys: (pictures, positions, attention_size), what the state is compared with.
+        keys: (pictures, positions, attention_size), what the state is compared with. The positions are the
+            grid's, and behind them the words that are believed to be seen.
         values: (pictures, positions, context_size), what a look brings.
         first: (pictures, hidden_size), where the GRU starts.
+        believed: (pictures, beliefs), the symbols of these words.
+        copies: (pictures, beliefs, attention_size), what is compared to say one of them outright.
     """
 
     keys: Tensor
     values: Tensor
     first: Tensor
+    believed: Tensor
+    copies: Tensor
+
+    def of(self, pictures: Sequence[int]) -> Scene:
+        """Some of the pictures."""
+        return Scene(*(part[list(pictures)] for part in self))
+
+    def repeat(self, captions: Tensor) -> Scene:
+        """Picture i as often as it has captions: `captions` (pictures,)."""
+        return Scene(*(part.repeat_interleave(captions, dim=0) for part in self))
 
 
 class DecoderState(NamedTuple):
@@ -101,16 +125,47 @@ class Decoder(nn.Module):
         )
         self.to_output = nn.Linear(config.hidden_size + config.context_size, config.embedding_size)
         self.output_bias = nn.Parameter(torch.zeros(len(config.words)))
+        if config.classes:
+            self.concepts = Concepts(config.words, config.classes, config.beliefs, channels)
+            about = config.embedding_size + 1  # a word's vector and how much it is believed
+            self.belief_key = nn.Linear(about, config.attention_size)
+            self.belief_value = nn.Linear(about, config.context_size)
+            self.belief_copy = nn.Linear(about, config.attention_size)
+            self.to_copy = nn.Linear(config.hidden_size + config.context_size, config.attention_size)
         self.dropout = nn.Dropout(config.dropout)
         self._packed: Packed | None = None
 
     def look(self, grid: Tensor) -> Scene:
         """Work out once what all captions of a picture share: (pictures, positions, channels)."""
+        beliefs = self.concepts(grid) if self.config.classes else None
         grid = self.norm(grid)
         first = torch.tanh(self.to_first(grid.mean(dim=1)))
         values = self.to_value(grid)
         keys = self.to_key(grid) if self.config.attention else values[..., :0]
-        return Scene(keys, values, first)
+        if beliefs is None:
+            none = beliefs_of_nothing(len(grid), grid.device)
+            return Scene(keys, values, first, none.symbols, keys.new_zeros(len(grid), 0, 0))
+        return self._with_beliefs(keys, values, first, beliefs)
+
+    def imagine(self, beliefs: Beliefs) -> Scene:
+        """A scene without a picture: only some words are said to be in it."""
+        pictures = len(beliefs.symbols)
+        first = torch.tanh(self.to_first.bias).expand(pictures, -1)
+        keys = first.new_zeros(pictures, 0, self.config.attention_size)
+        values = first.new_zeros(pictures, 0, self.config.context_size)
+        return self._with_beliefs(keys, values, first, beliefs)
+
+    def _with_beliefs(self, keys: Tensor, values: Tensor, first: Tensor, beliefs: Beliefs) -> Scene:
+        """The believed words stand behind the positions of the grid."""
+        belief = 1.0 + beliefs.log_probs / _BELIEF_SCALE
+        about = torch.cat([self.embedding(beliefs.symbols), belief.unsqueeze(-1)], dim=-1)
+        # (pictures, beliefs, embedding_size + 1)
+        if self.config.attention:
+            keys = torch.cat([keys, self.belief_key(about)], dim=1)
+        else:
+            keys = keys.new_zeros(len(keys), keys.shape[1] + about.shape[1], 0)
+        values = torch.cat([values, self.belief_value(about)], dim=1)
+        return Scene(keys, values, first, beliefs.symbols, self.belief_copy(about))
 
     def begin(self, scene: Scene, captions: int = 1) -> DecoderState:
         """The state before the first word of `captions` captions a picture, one picture after another."""
@@ -122,7 +177,8 @@ class Decoder(nn.Module):
     def step(self, symbols: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
         """Say one word more: symbols (captions,) -> log-probabilities (captions, words), and the state."""
         found, state = self._recur(self.embedding(symbols), state)
-        return speakable(self._score(found)), state
+        logits = self.with_copies(self.score(found), found, state)
+        return self.speakable(logits), state
 
     def step_in_8_bits(self) -> None:
         """Let every later step multiply its two largest matrices in 8 bits, as they are now.
@@ -138,7 +194,7 @@ class Decoder(nn.Module):
         Args:
             scene: of the pictures.
             symbols: (captions, steps), start symbol first; the captions of a picture in a row, equally
-                many a picture.
+                many a picture (see `Scene.repeat`).
 
         Returns:
             Logits (captions, steps, words).
@@ -149,7 +205,25 @@ class Decoder(nn.Module):
         for position in range(symbols.shape[1]):
             one, state = self._recur(words[:, position], state)
             found.append(one)
-        return self._score(torch.stack(found, dim=1))
+        told = torch.stack(found, dim=1)  # (captions, steps, hidden_size + context_size)
+        logits = self.score(told)
+        if self.config.classes:
+            pictures = len(scene.first)
+            wanted = self.to_copy(told).unflatten(0, (pictures, -1)).flatten(1, 2)
+            scores = torch.bmm(wanted, scene.copies.transpose(1, 2)) / self.config.attention_size**0.5
+            scores = scores.unflatten(1, (-1, told.shape[1])).flatten(0, 1)  # (captions, steps, beliefs)
+            believed = scene.believed.repeat_interleave(len(symbols) // pictures, dim=0)
+            logits = logits.scatter_add(-1, believed.unsqueeze(1).expand_as(scores), scores)
+        return logits
+
+    def speakable(self, logits: Tensor) -> Tensor:
+        """Logits (..., words) -> log-probabilities; what only starts a caption, or no word, never follows."""
+        return speakable(logits, len(self.config.kinds))
+
+    def grid_attention(self, attention: Tensor) -> Tensor:
+        """Attention (captions, positions) -> its part over the grid, scaled to a sum of 1 again."""
+        over = attention[:, : attention.shape[1] - (self.concepts.most if self.config.classes else 0)]
+        return over / over.sum(dim=1, keepdim=True).clamp_min(1e-9)
 
     @staticmethod
     def reorder(state: DecoderState, indices: Tensor) -> DecoderState:
@@ -179,7 +253,7 @@ class Decoder(nn.Module):
         Returns:
             (captions, hidden_size + context_size), and the state.
         """
-        keys, values, _ = state.scene
+        keys, values = state.scene.keys, state.scene.values
         if state.picture is not None:
             keys, values = keys[state.picture], values[state.picture]
         # The captions of a picture share its keys and values.
@@ -194,7 +268,19 @@ class Decoder(nn.Module):
         found = torch.cat([hidden, context], dim=-1)
         return found, DecoderState(state.scene, state.picture, recurrent, attention)
 
-    def _score(self, found: Tensor) -> Tensor:
+    def with_copies(self, logits: Tensor, found: Tensor, state: DecoderState) -> Tensor:
+        """Logits (captions, words), those of the believed words raised by how much they are wanted now."""
+        if not self.config.classes:
+            return logits
+        believed, copies = state.scene.believed, state.scene.copies
+        if state.picture is not None:
+            believed, copies = believed[state.picture], copies[state.picture]
+        wanted = self.to_copy(found).view(len(copies), -1, copies.shape[2])  # (pictures, captions, ...)
+        scores = torch.bmm(wanted, copies.transpose(1, 2)) / copies.shape[2] ** 0.5
+        symbols = believed.unsqueeze(1).expand_as(scores).flatten(0, 1)
+        return logits.scatter_add(-1, symbols, scores.flatten(0, 1))
+
+    def score(self, found: Tensor) -> Tensor:
         """(..., hidden_size + context_size) -> logits (..., words): how well each word's vector fits."""
         wanted = self.dropout(torch.tanh(self.to_output(self.dropout(found)))) * _SHARPNESS
         if self._packed is not None:
@@ -204,6 +290,15 @@ class Decoder(nn.Module):
 
 # Embeddings start small, so that they suit the GRU; as outputs they need a larger scale.
 _SHARPNESS = 4.0
+# Log-probabilities of believed words then lie between -1 and 1.
+_BELIEF_SCALE = 4.6
+
+
+def beliefs_of_nothing(pictures: int, device: torch.device) -> Beliefs:
+    """No words for so many pictures."""
+    return Beliefs(
+        torch.zeros(pictures, 0, dtype=torch.long, device=device), torch.zeros(pictures, 0, device=device)
+    )
 
 
 class CaptionNetwork(nn.Module):
@@ -220,10 +315,16 @@ class CaptionNetwork(nn.Module):
         return self.decoder.look(self.encoder.in_turn(pictures))
 
 
-def speakable(logits: Tensor) -> Tensor:
-    """Logits (..., words) -> log-probabilities; the start symbol and the unknown word never follow."""
+def speakable(logits: Tensor, kinds: int = 0) -> Tensor:
+    """Logits (..., words) -> log-probabilities; start symbols and the unknown word never follow.
+
+    Args:
+        logits: (..., words).
+        kinds: so many start symbols stand behind `SPECIAL`.
+    """
     allowed = logits.float()
-    allowed = allowed.index_fill(-1, torch.tensor([START, UNKNOWN], device=logits.device), -torch.inf)
+    forbidden = [START, UNKNOWN, *range(len(SPECIAL), len(SPECIAL) + kinds)]
+    allowed = allowed.index_fill(-1, torch.tensor(forbidden, device=logits.device), -torch.inf)
     return allowed.log_softmax(dim=-1)
 
 

@@ -12,6 +12,9 @@ from common.options import Device, Precision
 # The encoder that ships; `caption.encoder` knows the others.
 LITE0 = "efficientnet_lite0"
 
+# What of the encoder can learn: all of it, or the upper half alone, whose input is worked out once.
+EncoderPart = Literal["all", "upper"]
+
 # Photographs are decoded in this many threads while the network describes those before.
 LOADERS = 2
 
@@ -71,25 +74,35 @@ class TrainOptions:
     """Everything that decides a training run.
 
     Attributes:
-        train, dev: manifests of captioned photographs.
+        train, dev: manifests of captioned photographs; the mean of CIDEr over the dev sets chooses.
         run: directory for checkpoints, logs and the best model; an unfinished run in it is resumed.
-        cache: directory for decoded pictures and grids.
+        cache: directory for decoded pictures and what encoders make of them.
         init: a model directory to start from instead of a new decoder.
+        decoder_from: a model directory whose decoder a new one takes over, as far as shapes and words agree.
         encoder: which network looks; see `caption.encoder`.
         encoder_weights: a safetensors file with ImageNet weights of EfficientNet-Lite0, or
             "torchvision" for that package's own weights, which it downloads.
+        mirrored: show what was worked out once the other way round as well, which takes twice the room.
+        encoder_part: what of the encoder learns where its share is not 0; "upper" is four times as fast.
         attention: weigh the grid's positions anew for each word.
+        beliefs: words of the ImageNet classifier's likeliest classes, attended to beside the grid; 0: none.
         hidden_size: units of the decoder.
-        decoder_epochs, everything_epochs, reward_epochs: passes over the photographs in each stage; 0
-            leaves it out.
-        decoder_rate, everything_rate, reward_rate: highest of each stage's one-cycle schedule.
+        text: captions without photographs, one a line (.txt or .txt.xz), for the first stage.
+        text_captions: of them in an epoch.
+        kinds: sources whose captions start with a symbol of their own, so that the others stay plain.
+        plain_only: sources of whose captions only those count that read like descriptions.
+        passes: how often photographs of a source are shown in an epoch, as SOURCE=TIMES (once).
+        text_epochs, decoder_epochs, everything_epochs, reward_epochs: of each stage; 0 leaves it out.
+        text_rate, decoder_rate, everything_rate, reward_rate: highest of each stage's one-cycle schedule.
         encoder_share, reward_encoder_share: the encoder's learning rate is this share of the decoder's, in
             the second and the third stage; 0 leaves it standing still.
         warmup: share of a stage's steps until the highest rate.
         weight_decay: AdamW's.
-        batch_size: photographs in a batch, five captions each.
+        batch_size: photographs in a batch, up to five captions each.
+        text_batch_size: captions in a batch of the first stage.
         reward_batch_size: the same in the reward stage, which gains from more and smaller steps.
         least_count: words that stand in fewer places of the captions are not learned.
+        vocabulary_size: most words that are learned.
         smoothing: of the labels.
         own_words: scheduled sampling: share of the words in front of each word that the decoder draws itself
             instead of being told, at the end of the first two stages; it rises from 0.
@@ -97,6 +110,9 @@ class TrainOptions:
         dropout: of word vectors and outputs.
         reward_dropout: the same in the reward stage.
         bleu_weight: of BLEU-4 beside CIDEr-D in the reward.
+        least_references: plain captions that a photograph needs to be rewarded by; the others are told.
+        told_weight: of what is told beside rewards.
+        forgetting_weight: of the drift of the encoder's classes, while it learns.
         seed: of everything random.
         precision: "bf16-mixed" more than halves the decoder's time on processors that have bfloat16
             instructions.
@@ -105,18 +121,29 @@ class TrainOptions:
         device: "cpu", "cuda", "mps" or "auto".
     """
 
-    train: Path
-    dev: Path
+    train: tuple[Path, ...]
+    dev: tuple[Path, ...]
     run: Path
     cache: Path = Path("runs/cache")
     init: Path | None = None
+    decoder_from: Path | None = None
     encoder: str = LITE0
     encoder_weights: Path | Literal["torchvision"] | None = None
+    mirrored: bool = True
+    encoder_part: EncoderPart = "all"
     attention: bool = True
+    beliefs: int = 0
     hidden_size: int = 512
+    text: Path | None = None
+    text_captions: int = 200_000
+    kinds: tuple[str, ...] = ()
+    plain_only: tuple[str, ...] = ()
+    passes: tuple[str, ...] = ()
+    text_epochs: int = 0
     decoder_epochs: int = 5
     everything_epochs: int = 8
     reward_epochs: int = 6
+    text_rate: float = 1e-3
     decoder_rate: float = 1.5e-3
     everything_rate: float = 7e-4
     reward_rate: float = 2e-4
@@ -125,14 +152,19 @@ class TrainOptions:
     warmup: float = 0.1
     weight_decay: float = 0.01
     batch_size: int = 32
+    text_batch_size: int = 128
     reward_batch_size: int = 16
     least_count: int = 4
+    vocabulary_size: int = 6000
     smoothing: float = 0.1
     own_words: float = 0.0
     teachers: tuple[Path, ...] = ()
     dropout: float = 0.4
     reward_dropout: float = 0.2
     bleu_weight: float = 1.0
+    least_references: int = 1
+    told_weight: float = 0.5
+    forgetting_weight: float = 0.0
     seed: int = 1
     precision: Precision = "32-true"
     average_decay: float = 0.995

@@ -93,25 +93,50 @@ def detokenize(tokens: Sequence[str]) -> str:
     return re.sub(r" ('s|'m|'d|'re|'ve|'ll|n't)(?![a-z])", r"\1", " ".join(tokens))
 
 
+def is_plain(caption: str) -> bool:
+    """Whether a caption off the web reads like those that people write when they are asked to describe.
+
+    It begins with what is to be seen, is one short sentence, and has no name in it (which such captions
+    replace with "person").
+    """
+    tokens = tokenize(caption)
+    return 3 < len(tokens) <= 16 and tokens[0] in _BEGINNINGS and "person" not in tokens
+
+
+_BEGINNINGS = frozenset(
+    """a an one two three four five several some many people men women children man woman girl boy
+    group""".split()
+)
+
+
 @dataclass(frozen=True)
 class Vocabulary:
-    """The words that a captioner can say; the first three symbols are not words.
+    """The words that a captioner can say; the first three symbols are not words, nor are those of kinds.
 
     Attributes:
-        words: word of each symbol, `SPECIAL` first.
+        words: word of each symbol, `SPECIAL` first, then the start symbols of kinds.
+        kinds: of captions that start with a symbol of their own.
     """
 
     words: tuple[str, ...]
+    kinds: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.words)
 
     @staticmethod
-    def of(captions: Iterable[str], least: int = 4) -> Vocabulary:
-        """The words that stand in at least `least` places, the most frequent first."""
+    def of(
+        captions: Iterable[str], least: int = 4, most: int | None = None, kinds: Sequence[str] = ()
+    ) -> Vocabulary:
+        """The words that stand in at least `least` places, the most frequent first, no more than `most`."""
         counts = Counter(token for caption in captions for token in _sayable(caption))
         kept = [word for word, count in counts.items() if count >= least]
-        return Vocabulary((*SPECIAL, *sorted(kept, key=lambda word: (-counts[word], word))))
+        kept = sorted(kept, key=lambda word: (-counts[word], word))[:most]
+        return Vocabulary((*SPECIAL, *(f"<{kind}>" for kind in kinds), *kept), tuple(kinds))
+
+    def start(self, kind: str = "") -> int:
+        """The symbol that captions of a kind start with; "" is plain."""
+        return len(SPECIAL) + self.kinds.index(kind) if kind else START
 
     def encode(self, caption: str) -> list[int]:
         """A caption -> the symbols of its tokens, without start, end and brackets."""

@@ -1,67 +1,38 @@
 """Training a captioner: captioned photographs in, a model directory out.
 
-Three stages, each from the best model of the one before it. The decoder learns beside an encoder that
-stands still, whose grids are worked out once; then both learn from the pictures; then the decoder says
-captions of its own, and those that agree with people's more than their siblings do become likelier.
+Up to four stages, each from the best model of the one before it. The decoder reads captions without pictures;
+it learns beside an encoder that stands still, what this sees being worked out once; then both learn; then the
+decoder says captions of its own, and those that agree with people's more than their siblings do become
+likelier.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
+import copy
+import lzma
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from caption.captioner import BUNDLED, network_from_model, search
-from caption.data import (
-    CaptionBatch,
-    Photograph,
-    TrainingPhotographs,
-    cache_grids,
-    cache_pictures,
-    pad_captions,
-    read_photographs,
-)
-from caption.encoder import EncoderConfig, load_imagenet, load_torchvision
-from caption.evaluate import score_captions
-from caption.network import (
-    CaptionConfig,
-    CaptionNetwork,
-    Scene,
-    caption_loss,
-    distillation_loss,
-    own_steps,
-    speakable,
-)
-from caption.options import DescribeOptions, TrainOptions
-from caption.reward import Reward, reward_of
-from caption.text import END, START, Vocabulary
+from caption.batches import TrainingPhotographs, TrainingText, Views, encode_captions
+from caption.captioner import BUNDLED, network_from_model
+from caption.data import Photograph, Pictures, cache_grids, cache_pictures, plain_only, read_photographs
+from caption.encoder import EncoderConfig, imagenet_classifier, load_imagenet, load_torchvision
+from caption.learning import CaptionModule, DevSet, Stage, grid_of
+from caption.network import CaptionConfig, CaptionNetwork, Decoder
+from caption.nouns import class_nouns
+from caption.options import TrainOptions
+from caption.text import Vocabulary
 from common.errors import InputError
 from common.files import file_identity
 from common.model_files import find_model, read_model, write_model
 from common.run_record import keep_record
-from common.search import Hypothesis, sample
-from common.training import FitOptions, ResumableBatches, TrainingModule, decayed, fit
-
-StageName = Literal["decoder", "everything", "reward"]
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One part of a run: what learns, from what, how long and in what steps."""
-
-    name: StageName
-    epochs: int
-    learning_rate: float
-    encoder_share: float  # the encoder's learning rate is this share of the decoder's; 0: it stands still
-    batch_size: int
-    dropout: float
+from common.training import FitOptions, ResumableBatches, fit
 
 
 def train(options: TrainOptions) -> None:
@@ -72,16 +43,17 @@ def train(options: TrainOptions) -> None:
     """
     if options.threads:
         torch.set_num_threads(options.threads)
-    photographs, dev = read_photographs(options.train), read_photographs(options.dev)
-    files = [(one, file_identity(one.path)) for one in (*photographs, *dev)]
-    keep_record(options.run, options, files)
+    photographs = [plain_only(read_photographs(manifest), options.plain_only) for manifest in options.train]
+    dev = {manifest.stem: read_photographs(manifest) for manifest in options.dev}
+    seen = [photograph for several in (*photographs, *dev.values()) for photograph in several]
+    keep_record(options.run, options, ((one, file_identity(one.path)) for one in seen))
     best = None if options.init is None else find_model(options.init, BUNDLED)
     for stage in _stages(options):
         directory = options.run / stage.name
         finished = directory / "finished"
         if not finished.is_file():
             torch.manual_seed(options.seed)
-            network = _network(options, stage, photographs, best)
+            network = _network(options, stage, [one for several in photographs for one in several], best)
             _train_stage(network, stage, photographs, dev, options)
             finished.touch()
         best = directory / "best"
@@ -94,24 +66,34 @@ def train(options: TrainOptions) -> None:
 def _train_stage(
     network: CaptionNetwork,
     stage: Stage,
-    photographs: list[Photograph],
-    dev: list[Photograph],
+    manifests: list[list[Photograph]],
+    dev: Mapping[str, list[Photograph]],
     options: TrainOptions,
 ) -> None:
     """One stage: its best model so far is always in `run/<stage>/best`."""
-    pictures, dev_pictures = (cache_pictures(several, options.cache) for several in (photographs, dev))
-    views: Any = pictures
-    dev_views: NDArray[Any] = dev_pictures
-    if stage.name == "decoder":
-        views = tuple(_grids(network, photographs, pictures, options, flipped) for flipped in (False, True))
-    if not stage.encoder_share:
-        dev_views = _grids(network, dev, dev_pictures, options)
-    teachers = [] if stage.name == "reward" else [_teacher(network, stage, one) for one in options.teachers]
-    vocabulary = Vocabulary(network.config.words)
-    training_set = TrainingPhotographs(photographs, vocabulary, views, stage.batch_size)
+    photographs = [one for several in manifests for one in several]
+    vocabulary = Vocabulary(network.config.words, network.config.kinds)
+    said = [encode_captions(photograph, vocabulary, network.config.kinds) for photograph in photographs]
+    dev_sets = [
+        DevSet(name, several, _dev_views(network, stage, several, options)) for name, several in dev.items()
+    ]
+    if stage.name == "text":
+        batches = _text_batches(network, stage, dev_sets, vocabulary, options)
+        module = CaptionModule(network, stage, dev_sets, said, options)
+    else:
+        views = _views(network, stage, manifests, options)
+        before = None
+        if stage.encoder_share and options.forgetting_weight:
+            before = _class_logits(network, photographs, views, options)
+        passes = _passes(options.passes)
+        shown = TrainingPhotographs(photographs, said, views, stage.batch_size, passes=passes)
+        batches = ResumableBatches(shown.plan, shown.collate, options.seed)
+        teach = () if stage.name == "reward" else options.teachers
+        teachers = [_teacher(network, stage, one) for one in teach]
+        module = CaptionModule(network, stage, dev_sets, said, options, teachers, before)
     fit(
-        CaptionModule(network, stage, dev, dev_views, training_set.symbols, options, teachers),
-        ResumableBatches(training_set.plan, training_set.collate, options.seed),
+        module,
+        batches,
         FitOptions(
             run=options.run / stage.name,
             epochs=stage.epochs,
@@ -123,168 +105,12 @@ def _train_stage(
     )
 
 
-class CaptionModule(TrainingModule[CaptionNetwork]):
-    """The captioner in one stage: its loss, and its scores on the dev photographs.
-
-    Args:
-        network: what is trained.
-        stage: which parts of it learn, and from what.
-        dev: photographs that are measured on.
-        dev_views: pictures (photographs, 3, 224, 224) or grids (photographs, positions, channels).
-        references: what people said of each training photograph, as symbols.
-        options: of the run.
-        teachers: to learn from, beside people's captions.
-    """
-
-    def __init__(
-        self,
-        network: CaptionNetwork,
-        stage: Stage,
-        dev: list[Photograph],
-        dev_views: NDArray[Any],
-        references: list[list[list[int]]],
-        options: TrainOptions,
-        teachers: Sequence[CaptionNetwork] = (),
-    ) -> None:
-        super().__init__(network, stage.learning_rate, options.warmup, options.weight_decay)
-        self.stage = stage
-        self.dev = dev
-        self.dev_views = dev_views
-        self.options = options
-        self.vocabulary = Vocabulary(network.config.words)
-        self.teachers = [*teachers]  # a plain list: they are no part of what is trained
-        self.reward = reward_of(references, options.bleu_weight) if stage.name == "reward" else None
-        network.encoder.requires_grad_(stage.encoder_share > 0.0)
-
-    def training_step(self, batch: CaptionBatch, batch_number: int) -> Tensor:
-        """The loss of one batch."""
-        scene = scene_of(self.network, batch.views)
-        if self.reward is not None:
-            return self._reward_loss(scene, batch.numbers, self.reward)
-        inputs = batch.inputs
-        if self.options.own_words:
-            share = self.options.own_words * self.global_step / self.total_steps
-            inputs = self.partly_own(scene, inputs, share)
-        logits = self.network.decoder(scene, inputs)
-        loss = caption_loss(logits, batch.targets, batch.lengths, self.options.smoothing)
-        if self.teachers:
-            loss = (loss + distillation_loss(logits, self.taught(batch.views, inputs), batch.lengths)) / 2
-        self.log("loss", loss, batch_size=len(batch.lengths))
-        return loss
-
-    @torch.no_grad()
-    def partly_own(self, scene: Scene, inputs: Tensor, share: float) -> Tensor:
-        """Scheduled sampling (Bengio et al. 2015, arXiv:1506.03099): some words are the decoder's own.
-
-        In two passes (Mihaylova and Martins 2019, arXiv:1906.07651): the first is told every word, and what
-        it draws stands in the second in the place of some of them.
-
-        Args:
-            scene: of the pictures.
-            inputs: (captions, steps) true words, start symbol first.
-            share: of the words that are exchanged.
-        """
-        # Of the words from the second on.
-        expected = speakable(self.network.decoder(scene, inputs[:, :-1])).exp()
-        drawn = expected.flatten(0, 1).multinomial(1).view(len(inputs), -1)
-        own = torch.rand(drawn.shape, device=drawn.device) < share
-        return torch.cat([inputs[:, :1], torch.where(own, drawn, inputs[:, 1:])], dim=1)
-
-    @torch.no_grad()
-    def taught(self, views: Tensor, inputs: Tensor) -> Tensor:
-        """What the teachers expect on the mean: probabilities (captions, steps, words)."""
-        total: Tensor | float = 0.0
-        for teacher in self.teachers:
-            total = total + teacher.decoder(scene_of(teacher, views), inputs).float().softmax(dim=-1)
-        assert isinstance(total, Tensor)
-        return total / len(self.teachers)
-
-    def _reward_loss(self, scene: Scene, numbers: tuple[int, ...], reward: Reward) -> Tensor:
-        """Self-critical sequence training (Rennie et al. 2017, arXiv:1612.00563).
-
-        Of five captions that are drawn for each photograph, those with a better reward than the mean
-        of the other four become likelier, the rest less likely (Kool et al. 2019; Luo 2020,
-        arXiv:2003.09971).
-        """
-        said = self._samples(scene, _SAMPLES)
-        captions = [list(one.symbols) for one in said]
-        rewards = torch.tensor(
-            [reward(numbers[row // _SAMPLES], caption) for row, caption in enumerate(captions)]
-        ).view(-1, _SAMPLES)
-        advantages = (rewards - rewards.mean(dim=1, keepdim=True)) * (_SAMPLES / (_SAMPLES - 1))
-        inputs, targets, lengths = (part.to(self.device) for part in pad_captions(captions))
-        # A caption that was cut off never said its end.
-        lengths = lengths - torch.tensor([not one.finished for one in said], device=self.device).long()
-        log_probs = speakable(self.network.decoder(scene, inputs))
-        chosen = log_probs.gather(-1, targets.unsqueeze(-1)).squeeze(-1)  # (captions, steps)
-        mask = own_steps(lengths, chosen.shape[1])
-        weighed = chosen * advantages.view(-1, 1).to(self.device)
-        self.log("reward", rewards.mean(), batch_size=len(numbers), prog_bar=True)
-        return -weighed[mask].sum() / mask.sum()
-
-    @torch.no_grad()
-    def _samples(self, scene: Scene, captions: int) -> list[Hypothesis]:
-        """Draw captions without dropout; the draws depend on seed and step alone, as a resume needs."""
-        decoder = self.network.decoder.eval()
-        generator = torch.Generator().manual_seed(self.options.seed * 1_000_003 + self.global_step)
-        state = decoder.begin(Scene(*(part.detach() for part in scene)), captions)
-        said = sample(
-            decoder.step,
-            state,
-            len(state.attention),
-            START,
-            END,
-            generator,
-            _MOST_WORDS + 1,
-            device=self.device,
-        )
-        decoder.train()
-        return said
-
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """The encoder learns in smaller steps than the decoder."""
-        groups = decayed(self.network.decoder, self.weight_decay)
-        if self.stage.encoder_share:
-            rate = self.learning_rate * self.stage.encoder_share
-            groups += decayed(self.network.encoder, self.weight_decay, lr=rate)
-        return groups
-
-    def dev_metrics(self) -> dict[str, float]:
-        """Scores on the dev photographs, with the search that `caption describe` uses."""
-        captions = []
-        for start in range(0, len(self.dev), 50):
-            views = torch.from_numpy(np.array(self.dev_views[start : start + 50])).to(self.device)
-            found = search(self.network.decoder, scene_of(self.network, views), DescribeOptions())
-            captions += [self.vocabulary.decode(several[0].symbols) for several in found]
-        scores = score_captions([photograph.captions for photograph in self.dev], captions)
-        return {"minus cider": -scores.cider, **dataclasses.asdict(scores)}
-
-    def export(self, directory: Path, metrics: dict[str, float]) -> None:
-        """Write a model directory; the card of a shipped model is written by hand."""
-        figures = "\n".join(f"- {name}: {figure:.1f}" for name, figure in metrics.items())
-        card = f"# Captioner\n\nOn the dev photographs that it was chosen by, beam 3:\n\n{figures}\n"
-        write_model(directory, dataclasses.asdict(self.network.config), self.network.state_dict(), card)
-
-
-# Captions that are drawn for each photograph in the reward stage, and how long they may become.
-_SAMPLES = 5
-_MOST_WORDS = 20
-
-
-def scene_of(network: CaptionNetwork, views: Tensor) -> Scene:
-    """Pictures or grids -> what a network makes captions from."""
-    if views.ndim == 4:
-        # On a CPU the backward pass of depthwise convolutions is slower in bfloat16.
-        with torch.autocast("cpu", enabled=False):
-            views = network.encoder(views)
-    return network.decoder.look(views.float())
-
-
 def _stages(options: TrainOptions) -> list[Stage]:
     """The stages that the options ask for."""
-    size, dropout = options.batch_size, options.dropout
+    size, dropout, part = options.batch_size, options.dropout, options.encoder_part
     stages = [
-        Stage("decoder", options.decoder_epochs, options.decoder_rate, 0.0, size, dropout),
+        Stage("text", options.text_epochs, options.text_rate, 0.0, options.text_batch_size, dropout, part),
+        Stage("decoder", options.decoder_epochs, options.decoder_rate, 0.0, size, dropout, part),
         Stage(
             "everything",
             options.everything_epochs,
@@ -292,6 +118,7 @@ def _stages(options: TrainOptions) -> list[Stage]:
             options.encoder_share,
             size,
             dropout,
+            part,
         ),
         Stage(
             "reward",
@@ -300,25 +127,141 @@ def _stages(options: TrainOptions) -> list[Stage]:
             options.reward_encoder_share,
             options.reward_batch_size,
             options.reward_dropout,
+            part,
         ),
     ]
     return [stage for stage in stages if stage.epochs > 0]
 
 
-def _grids(
+def _passes(texts: Sequence[str]) -> dict[str, float]:
+    """`SOURCE=TIMES` as numbers.
+
+    Raises:
+        InputError: if one is not written so.
+    """
+    passes = {}
+    for text in texts:
+        source, _, times = text.rpartition("=")
+        try:
+            passes[source] = float(times)
+        except ValueError as error:
+            raise InputError("--passes", f"{text!r} is not SOURCE=TIMES") from error
+    return passes
+
+
+def _text_batches(
     network: CaptionNetwork,
-    photographs: list[Photograph],
-    pictures: NDArray[np.uint8],
+    stage: Stage,
+    dev: Sequence[DevSet],
+    vocabulary: Vocabulary,
     options: TrainOptions,
-    flipped: bool = False,
+) -> ResumableBatches[Any]:
+    """The captions without pictures; how much is believed comes from pictures of the dev sets.
+
+    Raises:
+        InputError: if there is no such text, or nothing is believed.
+    """
+    if options.text is None or not network.config.classes:
+        raise InputError("--text-epochs", "needs --text, and --beliefs above 0")
+    said = [vocabulary.encode(line)[:_LONGEST_TEXT] for line in read_text(options.text)]
+    profiles = []
+    with torch.inference_mode():
+        for one in dev:
+            views = torch.from_numpy(np.array(one.views[:_PROFILES]))
+            profiles.append(network.decoder.concepts(grid_of(network, views)).log_probs.numpy())
+    text = TrainingText(
+        [one for one in said if one],
+        network.decoder.concepts.symbols.tolist(),
+        np.concatenate(profiles),
+        stage.batch_size,
+        options.text_captions,
+    )
+    return ResumableBatches(text.plan, text.collate, options.seed)
+
+
+# Words after which a caption without a picture is cut; pictures of a dev set that show how much is believed.
+_LONGEST_TEXT = 18
+_PROFILES = 200
+
+
+def read_text(path: Path) -> list[str]:
+    """The lines of a text file, which may be compressed (.xz).
+
+    Raises:
+        InputError: if it cannot be read.
+    """
+    try:
+        data = lzma.decompress(path.read_bytes()) if path.suffix == ".xz" else path.read_bytes()
+        return data.decode("utf-8").splitlines()
+    except (OSError, lzma.LZMAError, UnicodeDecodeError) as error:
+        raise InputError(path, f"cannot be read as text: {error}") from error
+
+
+def _views(
+    network: CaptionNetwork, stage: Stage, manifests: list[list[Photograph]], options: TrainOptions
+) -> Views | tuple[Views, Views]:
+    """What the network is shown in a stage: (straight, mirrored), as far as it stands still, or pictures.
+
+    There is a cache for each manifest, so that another one does not cost them all.
+    """
+
+    def chain(cache: Callable[[list[Photograph]], NDArray[Any]]) -> Views:
+        return [row for several in manifests for row in cache(several)]
+
+    if options.encoder_part == "upper" or stage.name == "decoder":
+        straight = chain(lambda several: _seen(network, several, options))
+        if not options.mirrored:
+            return straight, straight
+        return straight, chain(lambda several: _seen(network, several, options, flipped=True))
+    return chain(lambda several: cache_pictures(several, options.cache))
+
+
+def _dev_views(
+    network: CaptionNetwork, stage: Stage, photographs: list[Photograph], options: TrainOptions
+) -> NDArray[Any]:
+    """The same for photographs that are measured on, never mirrored."""
+    if options.encoder_part == "upper" or not stage.encoder_share:
+        return _seen(network, photographs, options)
+    return cache_pictures(photographs, options.cache)
+
+
+def _seen(
+    network: CaptionNetwork, photographs: list[Photograph], options: TrainOptions, flipped: bool = False
 ) -> NDArray[np.float16]:
-    """The grids of an encoder that stands still, from the cache if its weights are the same."""
-    encoder = network.encoder.to("cuda" if options.device == "cuda" else "cpu").eval()
+    """What the part of the encoder that stands still makes of photographs; from the cache if it is there."""
+    upper = options.encoder_part == "upper"
+    weights = network.encoder.lower_state() if upper else network.encoder.state_dict()
+    encoder = copy.deepcopy(network.encoder).to("cuda" if options.device == "cuda" else "cpu").eval()
+    encoder.fold()
+    work: Callable[[Tensor], Tensor] = encoder.lower_in_turn if upper else encoder.in_turn
 
     def encode(batch: Tensor) -> Tensor:
-        return encoder.in_turn(batch.to(encoder.mean.device)).cpu()
+        return work(batch.to(encoder.mean.device)).cpu()
 
-    return cache_grids(encode, encoder.state_dict(), photographs, pictures, options.cache, flipped)
+    return cache_grids(encode, weights, photographs, Pictures(photographs), options.cache, flipped)
+
+
+def _class_logits(
+    network: CaptionNetwork,
+    photographs: list[Photograph],
+    views: Views | tuple[Views, Views],
+    options: TrainOptions,
+) -> NDArray[np.float16]:
+    """What the encoder's classifier says of photographs as the network stands: (photographs, classes).
+
+    Raises:
+        InputError: if it has none.
+    """
+    if not network.config.classes:
+        raise InputError("--forgetting-weight", "needs a model with --beliefs")
+    network.eval()
+    shown = views[0] if isinstance(views, tuple) else views
+
+    def classify(batch: Tensor) -> Tensor:
+        return network.decoder.concepts.classify(grid_of(network, batch)).cpu()
+
+    weights = {**network.encoder.state_dict(), **network.decoder.concepts.state_dict()}
+    return cache_grids(classify, weights, photographs, shown, options.cache)
 
 
 def _teacher(network: CaptionNetwork, stage: Stage, directory: Path) -> CaptionNetwork:
@@ -348,18 +291,53 @@ def _network(
     """A network to start a stage with: that of a model directory, or a new decoder."""
     if init is not None:
         return network_from_model(*read_model(init), init, dropout=stage.dropout)
-    said = (caption for photograph in photographs for caption in photograph.captions)
+    said = [caption for photograph in photographs for caption in photograph.captions]
+    if options.text is not None:
+        said += read_text(options.text)
+    vocabulary = Vocabulary.of(said, options.least_count, options.vocabulary_size, options.kinds)
     network = CaptionNetwork(
         CaptionConfig(
-            words=Vocabulary.of(said, options.least_count).words,
+            words=vocabulary.words,
             encoder=EncoderConfig.of(options.encoder),
             attention=options.attention,
             hidden_size=options.hidden_size,
             dropout=stage.dropout,
+            kinds=vocabulary.kinds,
+            classes=class_nouns() if options.beliefs else (),
+            beliefs=options.beliefs,
         )
     )
     if options.encoder_weights == "torchvision":
         load_torchvision(network.encoder)
     elif options.encoder_weights is not None:
         load_imagenet(network.encoder, options.encoder_weights)
+        if options.beliefs:
+            network.decoder.concepts.classifier.load_state_dict(imagenet_classifier(options.encoder_weights))
+    if options.decoder_from is not None:
+        take_over(network.decoder, options.decoder_from)
     return network
+
+
+def take_over(decoder: Decoder, directory: Path) -> None:
+    """Start a decoder from another one's weights: those of like shape, and those of each word that both know.
+
+    Raises:
+        InputError: if the model cannot be read.
+    """
+    config, weights = read_model(directory)
+    row = {word: number for number, word in enumerate(config.get("words", ()))}
+    shared = [(ours, row[word]) for ours, word in enumerate(decoder.config.words) if word in row]
+    ours, theirs = (torch.tensor(rows, dtype=torch.long) for rows in zip(*shared, strict=True))
+    with torch.no_grad():
+        for name, weight in decoder.named_parameters():
+            other = weights.get(f"decoder.{name}")
+            if other is None:
+                continue
+            if name in _BY_WORD:
+                weight[ours] = other[theirs]
+            elif other.shape == weight.shape:
+                weight.copy_(other)
+
+
+# A decoder's weights that have a row for each word.
+_BY_WORD = ("embedding.weight", "output_bias")

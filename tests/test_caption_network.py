@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from caption.batches import pad_captions
 from caption.captioner import search
-from caption.data import pad_captions
-from caption.network import CaptionConfig, Decoder, Scene, caption_loss
+from caption.network import CaptionConfig, Decoder, caption_loss
 from caption.options import DescribeOptions
 from caption.text import END, SPECIAL, START, UNKNOWN
 
@@ -121,7 +121,7 @@ def test_padding_never_changes_a_caption_s_loss() -> None:
     loss = caption_loss(decoder(scene, inputs), targets, lengths, smoothing=0.0)
     words = 0.0
     for picture, caption in enumerate(captions):
-        one = Scene(*(part[picture : picture + 1] for part in scene))
+        one = scene.of([picture])
         log_probs = decoder(one, torch.tensor([[START, *caption]])).log_softmax(-1)
         words -= sum(float(log_probs[0, step, word].detach()) for step, word in enumerate([*caption, END]))
     assert float(loss.detach()) == pytest.approx(words / 9, abs=1e-5)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageDraw
@@ -14,9 +13,10 @@ from caption import Captioner, DescribeOptions
 from caption.captioner import network_from_model
 from caption.cli import main
 from caption.evaluate import evaluate
+from caption.learning import CaptionModule, Stage
 from caption.options import TrainOptions
 from caption.text import START
-from caption.train import CaptionModule, Stage, train
+from caption.train import train
 from common.errors import InputError
 from common.model_files import read_model, write_model
 
@@ -60,7 +60,7 @@ def options(manifest: Path, folder: Path, **changes: object) -> TrainOptions:
     rates = {"decoder_rate": 1e-3, "everything_rate": 1e-6, "reward_rate": 1e-6, "average_decay": 0.0}
     small = {"least_count": 1, "dropout": 0.0, "smoothing": 0.0, "batch_size": 4, "hidden_size": 128}
     chosen = {**stages, **rates, **small, **changes}
-    return TrainOptions(manifest, manifest, folder / "run", folder / "cache", **chosen)  # type: ignore[arg-type]
+    return TrainOptions((manifest,), (manifest,), folder / "run", folder / "cache", **chosen)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def trained(manifest: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainOp
 def test_four_drawings_are_learned_by_heart(trained: TrainOptions) -> None:
     captioner = Captioner.load(trained.run / "best")
     for color, caption in SCENES.items():
-        described = captioner.describe(trained.train.parent / f"{color}0.png")
+        described = captioner.describe(trained.train[0].parent / f"{color}0.png")
         assert described.text == caption
         assert 0.0 < described.confidence <= 1.0 and described.log_prob < 0.0
 
@@ -87,7 +87,7 @@ def test_a_finished_run_is_not_done_again(trained: TrainOptions) -> None:
 
 def test_evaluation_reports_what_it_measured_and_how(trained: TrainOptions) -> None:
     captioner = Captioner.load(trained.run / "best")
-    report = evaluate(captioner, trained.dev, DescribeOptions(beam=2))
+    report = evaluate(captioner, trained.dev[0], DescribeOptions(beam=2))
     assert report.images == 4 * COPIES and report.seconds > 0.0
     assert report.model == "best" and "beam 2" in report.decoding
     assert report.bleu1 == pytest.approx(100.0) and report.cider > 100.0
@@ -154,7 +154,7 @@ def test_what_teachers_expect_is_learned(manifest: Path, trained: TrainOptions, 
     inputs = torch.full((10, 3), START)
     teacher = module.teachers[0]
     expected = teacher.decoder(teacher.look(batch), inputs).softmax(dim=-1)
-    torch.testing.assert_close(module.taught(batch, inputs), expected)
+    torch.testing.assert_close(module.taught(batch, inputs, torch.tensor([5, 5])), expected)
     one = trained.run / "decoder" / "best"
     train(options(manifest, tmp_path, everything_epochs=0, reward_epochs=0, teachers=(one, one)))
     described = Captioner.load(tmp_path / "run" / "best").describe(manifest.parent / "red0.png")
@@ -180,7 +180,7 @@ def module_of(trained: TrainOptions, teachers: int = 0) -> CaptionModule:
     network = network_from_model(config, weights, trained.run)
     others = [network_from_model(config, weights, trained.run).eval() for _ in range(teachers)]
     stage = Stage("decoder", 1, 1e-3, 0.0, 2, 0.0)
-    return CaptionModule(network, stage, [], np.zeros((0,)), [], trained, others)
+    return CaptionModule(network, stage, [], [], trained, others)
 
 
 def test_a_run_without_epochs_is_refused(manifest: Path, tmp_path: Path) -> None:
