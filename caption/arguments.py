@@ -80,6 +80,9 @@ def make_caption_parser() -> argparse.ArgumentParser:
     one.add_argument("manifest", type=Path, help="TSV file with a header: path, caption; one row a reference")
     one.add_argument("--json", action="store_true", help="print the scores as one JSON object")
     one.add_argument(
+        "--things", action="store_true", help="add how many of the everyday things that people name are named"
+    )
+    one.add_argument(
         "--java", action="store_true", help="also compute METEOR and SPICE, where Java and they are installed"
     )
     _add_decoding_options(one, batch_size=32)
@@ -149,6 +152,29 @@ def _add_destination_options(parser: argparse.ArgumentParser) -> None:
         "--even-read-only",
         action="store_true",
         help="with --write-metadata: write into photographs that are marked read-only, too",
+    )
+    parser.add_argument(
+        "--min-words",
+        dest="fewest_words",
+        type=at_least(0),
+        default=defaults.fewest_words,
+        metavar="N",
+        help="shortest caption (%(default)s)",
+    )
+    parser.add_argument(
+        "--length-power",
+        type=positive,
+        default=defaults.length_power,
+        metavar="P",
+        help="captions are ranked by log-probability / words ** P; higher favours long ones (%(default)s)",
+    )
+    parser.add_argument(
+        "--doubt",
+        type=share,
+        default=defaults.doubt,
+        metavar="P",
+        help='a caption with less confidence says only "a photograph of a cat", if that much is sure '
+        "(%(default)s)",
     )
     parser.add_argument(
         "--attention",

@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from caption.attention import Glance, glances
+from caption.doubt import says_less
 from caption.encoder import EncoderConfig
 from caption.images import is_blank, load_image
 from caption.network import CaptionConfig, CaptionNetwork, Decoder, DecoderState, Scene
@@ -119,14 +120,25 @@ class Captioner:
         blank = [is_blank(one) for one in loaded]
         if all(blank):
             return [NOTHING] * len(loaded)
-        scene = self.look([one for one, nothing in zip(loaded, blank, strict=True) if not nothing])
-        found = iter(search(self.network.decoder, scene, options, prefix))
-        return [NOTHING if nothing else self._caption(prefix, next(found)) for nothing in blank]
+        grid = self._grid([one for one, nothing in zip(loaded, blank, strict=True) if not nothing])
+        decoder = self.network.decoder
+        found = search(decoder, decoder.look(grid), options, prefix)
+        captions = [self._caption(prefix, hypotheses) for hypotheses in found]
+        if options.doubt and not prefix and not options.nucleus and self.network.config.classes:
+            named = zip(captions, decoder.concepts.name(grid), strict=True)
+            captions = [_doubted(caption, *name, options.doubt) for caption, name in named]
+        left = iter(captions)
+        return [NOTHING if nothing else next(left) for nothing in blank]
 
     @torch.inference_mode()
     def look(self, pictures: Sequence[Picture]) -> Scene:
         """What captions of these pictures are made from: all that the decoder is told of them."""
-        return self.network.look(torch.stack([_loaded(one) for one in pictures]).to(self.device))
+        return self.network.decoder.look(self._grid(pictures))
+
+    def _grid(self, pictures: Sequence[Picture]) -> Tensor:
+        """What the encoder sees in these pictures: (pictures, positions, channels)."""
+        stacked = torch.stack([_loaded(one) for one in pictures])
+        return self.network.encoder.in_turn(stacked.to(self.device))
 
     def _known_words(self, sentence: str) -> list[int]:
         """The symbols of the words of a sentence that the captioner knows."""
@@ -208,6 +220,15 @@ class Captioner:
         return Caption(best.text, best.log_prob, best.confidence, tuple(captions[1:]))
 
 
+def _doubted(caption: Caption, noun: str, probability: float, doubt: float) -> Caption:
+    """The caption, or one that says less, with the doubted one among its runners-up."""
+    less = says_less(caption.text, caption.confidence, noun, probability, doubt)
+    if less is None:
+        return caption
+    runners_up = (dataclasses.replace(caption, alternatives=()), *caption.alternatives[:-1])
+    return Caption(less, math.log(probability), probability, runners_up)
+
+
 def _loaded(picture: Picture) -> Tensor:
     """A picture as the network takes it: uint8 (3, 224, 224)."""
     return picture if isinstance(picture, Tensor) else load_image(picture)
@@ -244,7 +265,13 @@ def _search(
     """The likeliest captions, as many as the beam is wide."""
     pictures = len(scene.first)
     begun, state = _begin(decoder, decoder.begin(scene), prefix, pictures)
-    beam = BeamOptions(width=options.beam, most_steps=most_steps, no_repeat=options.no_repeat)
+    beam = BeamOptions(
+        width=options.beam,
+        most_steps=most_steps,
+        least_steps=min(max(0, options.fewest_words - len(prefix)), most_steps - 1),
+        length_power=options.length_power,
+        no_repeat=options.no_repeat,
+    )
     device = scene.first.device
     return beam_search(decoder.step, decoder.reorder, state, pictures, begun, END, beam, device)
 

@@ -136,7 +136,13 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
     with tqdm(unit="photo", disable=not sys.stderr.isatty()) as bar:
         report = evaluate_captioner(
-            captioner, arguments.manifest, options, arguments.batch_size, bar.update, arguments.java
+            captioner,
+            arguments.manifest,
+            options,
+            arguments.batch_size,
+            bar.update,
+            arguments.java,
+            arguments.things,
         )
     fields = {name: value for name, value in dataclasses.asdict(report).items() if value is not None}
     if arguments.json:

@@ -35,19 +35,23 @@ class Concepts(nn.Module):
 
     Args:
         words: the vocabulary.
-        classes: the noun of each class, "" for none; words that are not in the vocabulary are passed over.
+        classes: the nouns of each class, "" for none, "coffee, cup" for two; words that are not in the
+            vocabulary are passed over.
         most: words that are believed at once.
         channels: of the encoder's grid.
     """
 
     members: Tensor
     symbols: Tensor
+    first: Tensor
 
     def __init__(self, words: Sequence[str], classes: Sequence[str], most: int, channels: int) -> None:
         super().__init__()
         self.classifier = nn.Linear(channels, len(classes))
         index = {word: symbol for symbol, word in enumerate(words)}
-        known = [[index[word] for word in noun.split() if word in index] for noun in classes]
+        known = [
+            [index[word] for word in nouns.replace(",", " ").split() if word in index] for nouns in classes
+        ]
         symbols = sorted({symbol for several in known for symbol in several})
         self.most = min(most, len(symbols))
         column = {symbol: number for number, symbol in enumerate(symbols)}
@@ -58,11 +62,23 @@ class Concepts(nn.Module):
         self.register_buffer("members", members, persistent=False)
         self.register_buffer("symbols", torch.tensor(symbols, dtype=torch.long), persistent=False)
 
+        # The first noun of each class is what the picture is called.
+        names = [nouns.split(",")[0] for nouns in classes]
+        self.names = sorted({name for name in names if name})
+        first = torch.tensor([[float(name == one) for one in self.names] for name in names])
+        self.register_buffer("first", first, persistent=False)
+
     def forward(self, grid: Tensor) -> Beliefs:
         """Grid (pictures, positions, channels) -> its likeliest words; no gradient goes this way."""
         probabilities = self.classify(grid.detach()).softmax(dim=-1).detach() @ self.members
         likeliest, columns = probabilities.topk(self.most, dim=-1)
         return Beliefs(self.symbols[columns], likeliest.clamp(_LEAST, 1.0).log())
+
+    def name(self, grid: Tensor) -> list[tuple[str, float]]:
+        """Grid (pictures, positions, channels) -> the likeliest noun of each picture, and its probability."""
+        probabilities, best = (self.classify(grid).softmax(dim=-1) @ self.first).max(dim=-1)
+        names = [self.names[number] for number in best.tolist()]
+        return list(zip(names, probabilities.tolist(), strict=True))
 
     def classify(self, grid: Tensor) -> Tensor:
         """Grid (pictures, positions, channels) -> logits of the classes (pictures, classes)."""

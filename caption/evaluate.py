@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from caption.data import read_photographs
 from caption.text import tokenize
+from caption.things import score_things
 
 if TYPE_CHECKING:
     from caption.captioner import Captioner
@@ -47,6 +48,9 @@ class CaptionReport(CaptionScores):
         model: the model's name.
         decoding: how captions were searched.
         meteor, spice: in percent, if they were asked for and can be had here; see `score_with_java`.
+        things_named: how many of the everyday things that people name are named, in percent, if it was asked
+            for; see `caption.things`.
+        things: how many kinds of them there are.
     """
 
     images: int
@@ -55,6 +59,8 @@ class CaptionReport(CaptionScores):
     decoding: str
     meteor: float | None = None
     spice: float | None = None
+    things_named: float | None = None
+    things: int | None = None
 
 
 def score_captions(references: Sequence[Sequence[str]], captions: Sequence[str]) -> CaptionScores:
@@ -112,6 +118,7 @@ def evaluate(
     batch_size: int = 32,
     progress: Callable[[int], object] | None = None,
     java: bool = False,
+    things: bool = False,
 ) -> CaptionReport:
     """Describe every photograph of a manifest (`path`, `caption`) and score the captions.
 
@@ -122,6 +129,7 @@ def evaluate(
         batch_size: photographs that the network sees at once.
         progress: called with the number of photographs done since the last call.
         java: also measure METEOR and SPICE where Java is found.
+        things: also count which everyday things are named.
 
     Raises:
         InputError: if the manifest or a photograph cannot be read.
@@ -141,6 +149,7 @@ def evaluate(
     references = [photograph.captions for photograph in photographs]
     scores = score_captions(references, captions)
     meteor, spice = score_with_java(references, captions) if java else (None, None)
+    named = score_things(references, captions) if things else None
     return CaptionReport(
         **vars(scores),
         images=len(photographs),
@@ -149,4 +158,6 @@ def evaluate(
         decoding=str(options),
         meteor=meteor,
         spice=spice,
+        things_named=named.named if named else None,
+        things=len(named.shares) if named else None,
     )

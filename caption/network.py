@@ -38,8 +38,8 @@ class CaptionConfig:
         dropout: of word vectors and outputs, in training.
         kinds: of captions that are told apart by the symbol they start with, beside the plain ones; these
             symbols stand behind `SPECIAL` in `words`.
-        classes: noun of each class of the encoder's classifier, "" for none; without classes nothing is
-            believed.
+        classes: nouns of each class of the encoder's classifier (see `caption.nouns`); without classes
+            nothing is believed.
         beliefs: words that are believed to be seen, a picture.
     """
 

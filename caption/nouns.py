@@ -94,12 +94,12 @@ flower: 985 986; corn: 987 998; acorn: 988; toilet paper: 999;
 
 
 def class_nouns() -> tuple[str, ...]:
-    """The nouns of each class, "" where there is none: classes with several have them all, "cup coffee"."""
+    """The nouns of each class, "" where there is none, "coffee, cup" where there are two."""
     found: list[list[str]] = [[] for _ in range(CLASSES)]
     for entry in _TABLE.strip().rstrip(";").split(";"):
         noun, _, classes = entry.partition(":")
         for part in classes.split():
             first, _, last = part.partition("-")
             for number in range(int(first), int(last or first) + 1):
-                found[number] += [word for word in noun.split() if word not in found[number]]
-    return tuple(" ".join(words) for words in found)
+                found[number].append(noun.strip())
+    return tuple(map(", ".join, found))

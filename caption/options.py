@@ -32,6 +32,10 @@ class DescribeOptions:
     Attributes:
         beam: hypotheses that are followed at once; 1 is greedy. Where captions are drawn, how many.
         most_words: longest caption.
+        fewest_words: shortest caption that is searched; drawn ones may be shorter.
+        length_power: captions are ranked by log-probability / words ** power; a high one favours long ones.
+        doubt: a caption with less confidence than this says only what the encoder is sure of, if there is
+            anything: "a photograph of a cat". 0: never.
         prefix: words that every caption begins with.
         no_repeat: no so many words in a row stand twice in a caption; 0 allows it.
         nucleus: draw each word among the likeliest ones that together have this probability (Holtzman et
@@ -42,6 +46,9 @@ class DescribeOptions:
 
     beam: int = 3
     most_words: int = 24
+    fewest_words: int = 4
+    length_power: float = 0.7
+    doubt: float = 0.0
     prefix: str = ""
     no_repeat: int = 0
     nucleus: float = 0.0

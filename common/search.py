@@ -50,12 +50,14 @@ class BeamOptions:
     Attributes:
         width: hypotheses that are followed at once; 1 is greedy.
         most_steps: longest sequence, end included.
+        least_steps: the end cannot come before so many symbols.
         length_power: a hypothesis is ranked by log-probability / length ** power; 0 favours short ones.
         no_repeat: no n-gram of this many symbols stands twice in a hypothesis; 0 allows it.
     """
 
     width: int = 3
     most_steps: int = 30
+    least_steps: int = 0
     length_power: float = 0.7
     no_repeat: int = 0
 
@@ -95,6 +97,8 @@ def beam_search(
     for position in range(1, options.most_steps + 1):
         log_probs, state = step(symbols, state)
         log_probs = _without_repeats(log_probs.cpu(), open_, options.no_repeat)
+        if position <= options.least_steps:
+            log_probs = log_probs.index_fill(-1, torch.tensor([end]), float("-inf"))
         likeliest, choices = log_probs.topk(min(reach, log_probs.shape[-1]), dim=-1)
         best_rows, best_symbols = likeliest.tolist(), choices.tolist()
         row = 0

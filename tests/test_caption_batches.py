@@ -138,9 +138,9 @@ def test_long_captions_are_cut_and_still_end(photographs: list[Photograph], voca
         assert row[length - 1] == END and END not in row[: length - 1]
 
 
-def text(captions: list[list[int]], nouns: list[int], **changes: int) -> TrainingText:
+def text(captions: list[list[int]], nouns: list[int], most: int = 100) -> TrainingText:
     profiles = np.tile(np.array([-0.1, -2.0, -4.0, -6.0], np.float32), (3, 1))
-    return TrainingText(captions, nouns, profiles, **{"batch_size": 2, "captions": 100, **changes})
+    return TrainingText(captions, nouns, profiles, batch_size=2, captions=most)
 
 
 def test_sentences_of_like_length_come_together_and_each_once() -> None:
@@ -149,7 +149,7 @@ def test_sentences_of_like_length_come_together_and_each_once() -> None:
     assert sorted(number for batch in plan for number in batch) == list(range(6))
     lengths = [sorted(len(captions[number]) for number in batch) for batch in plan]
     assert sorted(lengths) == [[1, 2], [3, 4], [5, 6]]
-    assert len(text(captions, list(range(10, 40)), captions=4).plan(0, np.random.default_rng(1))) == 2
+    assert len(text(captions, list(range(10, 40)), most=4).plan(0, np.random.default_rng(1))) == 2
 
 
 def test_most_of_a_sentence_s_nouns_are_believed_among_others_that_are_not_in_it() -> None:

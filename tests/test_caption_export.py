@@ -34,11 +34,12 @@ class Graphs:
 
     def greedy(self, pixels: Tensor, most_words: int = 20) -> list[str]:
         """The caption of each picture, always taking the likeliest word."""
-        keys, values, state = self.encoder.run(None, {"pixels": pixels.numpy()})
+        keys, values, state, *beliefs = self.encoder.run(None, {"pixels": pixels.numpy()})
         symbols = np.full(len(pixels), self.about["start"])
         said = []
         for _ in range(most_words):
             inputs = {"symbols": symbols, "state": state, "keys": keys, "values": values}
+            inputs |= dict(zip(("believed", "copies"), beliefs, strict=False))
             log_probs, state, _ = self.decoder.run(None, inputs)
             symbols = log_probs.argmax(axis=-1)
             said.append(symbols)
@@ -67,25 +68,26 @@ def pixels() -> Tensor:
     return torch.stack([load_image(path) for path in SAMPLES])
 
 
-def tiny(attention: bool = True) -> Captioner:
+def tiny(attention: bool = True, classes: tuple[str, ...] = ()) -> Captioner:
     torch.manual_seed(1)
-    config = CaptionConfig(
-        WORDS, attention=attention, hidden_size=8, embedding_size=6, attention_size=5, context_size=7
-    )
+    sizes = {"hidden_size": 8, "embedding_size": 6, "attention_size": 5, "context_size": 7, "beliefs": 2}
+    config = CaptionConfig(WORDS, attention=attention, classes=classes, **sizes)
     return Captioner(CaptionNetwork(config), "tiny")
 
 
 @torch.inference_mode()
 def assert_said_alike(network: CaptionNetwork, graphs: Graphs, pixels: Tensor) -> None:
     scene = network.look(pixels)
-    keys, values, state = graphs.encoder.run(None, {"pixels": pixels.numpy()})
-    for found, expected in zip((keys, values, state), scene, strict=True):
+    keys, values, state, *beliefs = graphs.encoder.run(None, {"pixels": pixels.numpy()})
+    # Without classes nothing is believed, and the last two parts of a scene are empty.
+    for found, expected in zip((keys, values, state, *beliefs), scene, strict=False):
         torch.testing.assert_close(torch.from_numpy(found), expected, atol=1e-3, rtol=0)
     expected_state = network.decoder.begin(scene)
     generator = torch.Generator().manual_seed(2)
     symbols = torch.full((len(pixels),), START)
     for _ in range(4):
         inputs = {"symbols": symbols.numpy(), "state": state, "keys": keys, "values": values}
+        inputs |= dict(zip(("believed", "copies"), beliefs, strict=False))
         log_probs, state, attention = graphs.decoder.run(None, inputs)
         expected_log_probs, expected_state = network.decoder.step(symbols, expected_state)
         # Forbidden words are minus infinity in both.
@@ -114,6 +116,14 @@ def test_a_captioner_without_attention_is_written_too(pixels: Tensor, tmp_path: 
     captioner = tiny(attention=False)
     export(captioner.network, tmp_path)
     assert_said_alike(captioner.network, Graphs(tmp_path), pixels[:3])
+
+
+def test_what_is_believed_to_be_seen_is_written_too(pixels: Tensor, tmp_path: Path) -> None:
+    captioner = tiny(classes=("dog", "cat", "", "dog, cat"))
+    export(captioner.network, tmp_path)
+    graphs = Graphs(tmp_path)
+    assert {port.name for port in graphs.decoder.get_inputs()} >= {"believed", "copies"}
+    assert_said_alike(captioner.network, graphs, pixels[:3])
 
 
 def test_a_missing_package_is_one_line_that_says_what_to_install(

@@ -15,9 +15,10 @@ from caption.text import END, SPECIAL, START, UNKNOWN
 WORDS = (*SPECIAL, "a", "dog", "cat", "runs", "sleeps", "red")
 CHANNELS, POSITIONS = 6, 49
 attention_or_not = pytest.mark.parametrize("attention", [True, False])
+believing_or_not = pytest.mark.parametrize("believes", [True, False])
 
 
-def tiny_decoder(attention: bool = True, dropout: float = 0.0) -> Decoder:
+def tiny_decoder(attention: bool = True, dropout: float = 0.0, believes: bool = False) -> Decoder:
     torch.manual_seed(1)
     config = CaptionConfig(
         WORDS,
@@ -27,6 +28,8 @@ def tiny_decoder(attention: bool = True, dropout: float = 0.0) -> Decoder:
         attention_size=8,
         context_size=8,
         dropout=dropout,
+        classes=("dog", "cat, red", "", "cat") if believes else (),
+        beliefs=2,
     )
     return Decoder(config, CHANNELS)
 
@@ -50,8 +53,9 @@ def without_forbidden(logits: Tensor) -> Tensor:
 
 
 @attention_or_not
-def test_one_word_at_a_time_equals_the_whole_caption(attention: bool) -> None:
-    decoder = tiny_decoder(attention, dropout=0.5).eval()
+@believing_or_not
+def test_one_word_at_a_time_equals_the_whole_caption(attention: bool, believes: bool) -> None:
+    decoder = tiny_decoder(attention, 0.5, believes).eval()
     scene, said = decoder.look(grids(3)), symbols(6)
     whole = without_forbidden(decoder(scene, said))
     state = decoder.begin(scene, captions=2)
@@ -62,8 +66,9 @@ def test_one_word_at_a_time_equals_the_whole_caption(attention: bool) -> None:
 
 
 @attention_or_not
-def test_several_captions_of_a_picture_share_its_scene(attention: bool) -> None:
-    decoder = tiny_decoder(attention).eval()
+@believing_or_not
+def test_several_captions_of_a_picture_share_its_scene(attention: bool, believes: bool) -> None:
+    decoder = tiny_decoder(attention, believes=believes).eval()
     views, said = grids(2), symbols(6)
     together = decoder(decoder.look(views), said)
     for caption in range(6):
@@ -97,8 +102,11 @@ def test_reorder_carries_each_caption_s_own_past(attention: bool) -> None:
         [[0, 0, 1, 2, 2], [1, 2, 3], [2, 0, 1], [0, 0, 1, 1]],
     ],
 )
-def test_however_captions_are_reordered_each_stays_with_its_picture(orders: list[list[int]]) -> None:
-    decoder = tiny_decoder().eval()
+@believing_or_not
+def test_however_captions_are_reordered_each_stays_with_its_picture(
+    orders: list[list[int]], believes: bool
+) -> None:
+    decoder = tiny_decoder(believes=believes).eval()
     views = grids(3)
     state = decoder.begin(decoder.look(views))
     told = [(picture, [START]) for picture in range(3)]
@@ -110,7 +118,7 @@ def test_however_captions_are_reordered_each_stays_with_its_picture(orders: list
     for row, (picture, said) in enumerate(told):
         alone = decoder(decoder.look(views[picture][None]), torch.tensor([said]))[0, -1]
         torch.testing.assert_close(log_probs[row], without_forbidden(alone))
-    assert state.attention.shape == (len(told), POSITIONS)
+    assert state.attention.shape == (len(told), POSITIONS + 2 * believes)
 
 
 def test_padding_never_changes_a_caption_s_loss() -> None:
@@ -151,14 +159,19 @@ def test_without_attention_every_word_sees_the_mean() -> None:
 
 
 @attention_or_not
-def test_every_parameter_learns(attention: bool) -> None:
-    decoder = tiny_decoder(attention, dropout=0.3)
+@believing_or_not
+def test_every_parameter_learns(attention: bool, believes: bool) -> None:
+    decoder = tiny_decoder(attention, 0.3, believes)
     inputs, targets, lengths = pad_captions([[3, 4], [3, 5, 7]])
     caption_loss(decoder(decoder.look(grids(2)), inputs), targets, lengths).backward()
     silent = [
         name for name, value in decoder.named_parameters() if value.grad is None or not value.grad.any()
     ]
-    assert silent == []
+    # The classifier learns from its own loss alone; without attention nothing is compared with a key.
+    expected = ["concepts.classifier.weight", "concepts.classifier.bias"] if believes else []
+    if believes and not attention:
+        expected += ["belief_key.weight", "belief_key.bias"]
+    assert sorted(silent) == sorted(expected)
 
 
 @attention_or_not

@@ -7,13 +7,16 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image, ImageDraw
+from safetensors.torch import save_file
 from torch import Tensor
 
 from caption import Captioner, DescribeOptions
+from caption.batches import Said
 from caption.captioner import network_from_model
 from caption.cli import main
+from caption.encoder import Encoder, EncoderConfig
 from caption.evaluate import evaluate
-from caption.learning import CaptionModule, Stage
+from caption.learning import CaptionModule, Stage, plain_references
 from caption.options import TrainOptions
 from caption.text import START
 from caption.train import train
@@ -181,6 +184,51 @@ def module_of(trained: TrainOptions, teachers: int = 0) -> CaptionModule:
     others = [network_from_model(config, weights, trained.run).eval() for _ in range(teachers)]
     stage = Stage("decoder", 1, 1e-3, 0.0, 2, 0.0)
     return CaptionModule(network, stage, [], [], trained, others)
+
+
+@pytest.fixture(scope="module")
+def classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of an encoder with a classifier, drawn at random."""
+    torch.manual_seed(5)
+    weights = dict(Encoder(EncoderConfig()).network.state_dict())
+    weights |= {"classifier.weight": torch.randn(1000, 1280) / 36, "classifier.bias": torch.zeros(1000)}
+    path = tmp_path_factory.mktemp("weights") / "start.safetensors"
+    save_file({name: weight.contiguous().clone() for name, weight in weights.items()}, path)
+    return path
+
+
+def test_text_then_pictures_with_an_encoder_that_learns_in_its_upper_half(
+    manifest: Path, classes: Path, tmp_path: Path
+) -> None:
+    text = tmp_path / "captions.txt"
+    text.write_text("a dog and a cat\nthe bus stands alone\none cup\n" * 3 + "\n", encoding="utf-8")
+    changes = {"encoder_weights": classes, "encoder_part": "upper", "beliefs": 3, "forgetting_weight": 0.5}
+    changes |= {"text": text, "text_epochs": 1, "text_batch_size": 4, "everything_epochs": 1}
+    changes |= {"everything_rate": 1e-3, "decoder_epochs": 0, "reward_epochs": 1, "mirrored": False}
+    train(options(manifest, tmp_path, **changes))
+    spoken, _ = read_model(tmp_path / "run" / "text" / "best")
+    assert {"cat", "dog", "bus", "cup"} <= set(spoken["words"]) and spoken["classes"][281] == "cat"
+    _, before = read_model(tmp_path / "run" / "text" / "best")
+    _, after = read_model(tmp_path / "run" / "everything" / "best")
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert "encoder.network.head.conv.weight" in moved and "decoder.embedding.weight" in moved
+    assert not {name for name in moved if name.startswith("encoder.network.blocks.10.")}
+    assert Captioner.load(tmp_path / "run" / "best").describe(manifest.parent / "red0.png").text
+
+
+def test_text_without_beliefs_is_refused(manifest: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="needs --text"):
+        train(options(manifest, tmp_path, text_epochs=1))
+
+
+def test_where_references_are_few_captions_are_told(manifest: Path, trained: TrainOptions) -> None:
+    said = [[Said((3, 4))] * 5, [Said((5,))], [Said((3,), start=7)] * 5]
+    assert plain_references(said, 2) == {0: [(3, 4)] * 5}
+
+
+def test_passes_that_are_no_numbers_are_refused(manifest: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="SOURCE=TIMES"):
+        train(options(manifest, tmp_path, passes=("web=often",)))
 
 
 def test_a_run_without_epochs_is_refused(manifest: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from torchvision.models._meta import _IMAGENET_CATEGORIES
 
 from caption.encoder import EfficientNetLite0, Encoder, EncoderConfig, load_imagenet
 from caption.images import load_image
+from common.errors import InputError
 
 SHARED = Path(__file__).parents[2] / "shared"
 WEIGHTS = SHARED / "weights" / "efficientnet-lite0.safetensors"
@@ -81,3 +82,21 @@ def test_the_folded_convolution_is_convolution_then_normalisation() -> None:
     torch.nn.init.uniform_(unit.norm.running_var, 0.5, 2.0)
     x = torch.randn(2, 32, 8, 8)
     torch.testing.assert_close(unit(x), unit.norm(unit.conv(x)).clamp(0, 6))
+
+
+def test_the_two_halves_together_are_the_whole() -> None:
+    encoder = Encoder(EncoderConfig()).eval()
+    pictures = torch.randint(0, 256, (3, 3, 224, 224), dtype=torch.uint8)
+    with torch.inference_mode():
+        features = encoder.lower(pictures)
+        assert features.shape == (3, 196, 112)
+        torch.testing.assert_close(encoder.upper(features), encoder(pictures))
+    upper = {id(weight) for weight in encoder.upper_parameters()}
+    lower = [name for name, weight in encoder.network.named_parameters() if id(weight) not in upper]
+    learned = dict(encoder.network.named_parameters())
+    assert sorted(lower) == sorted(name for name in encoder.lower_state() if name in learned)
+
+
+def test_another_encoder_cannot_be_halved() -> None:
+    with pytest.raises(InputError, match="resnet18"):
+        Encoder(EncoderConfig("resnet18")).lower(torch.zeros(1, 3, 224, 224))
