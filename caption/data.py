@@ -132,7 +132,8 @@ def cache_grids(
 
     digest = hashlib.sha256()
     for name, weight in weights.items():
-        digest.update(name.encode() + weight.detach().cpu().contiguous().numpy().tobytes())
+        # Minus zero plus zero is zero: a weight that was averaged with itself is the same weight.
+        digest.update(name.encode() + (weight.detach().cpu() + 0).contiguous().numpy().tobytes())
     identity = ["grids", digest.hexdigest(), flipped, *_identity(photographs)]
     return _cached(directory, identity, (len(pictures), *shape), np.float16, fill)
 

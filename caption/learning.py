@@ -101,7 +101,8 @@ class CaptionModule(TrainingModule[CaptionNetwork]):
         """The loss of one batch."""
         decoder = self.network.decoder
         if isinstance(batch, TextBatch):
-            logits = decoder(decoder.imagine(Beliefs(batch.believed, batch.log_probs)), batch.inputs)
+            scene = decoder.imagine(Beliefs(batch.believed, batch.log_probs))
+            logits = decoder(scene, batch.inputs, own_steps(batch.lengths, batch.inputs.shape[1]))
             loss = caption_loss(logits, batch.targets, batch.lengths, self.options.smoothing)
         else:
             grid = grid_of(self.network, batch.views)
@@ -138,7 +139,8 @@ class CaptionModule(TrainingModule[CaptionNetwork]):
         if self.options.own_words:
             share = self.options.own_words * self.global_step / self.total_steps
             inputs = self.partly_own(scene, inputs, share)
-        logits = self.network.decoder(scene, inputs)
+        mask = None if self.teachers else own_steps(batch.lengths, inputs.shape[1])
+        logits = self.network.decoder(scene, inputs, mask)
         loss = caption_loss(logits, batch.targets, batch.lengths, self.options.smoothing)
         if self.teachers:
             taught = self.taught(batch.views, inputs, batch.counts)
@@ -189,12 +191,12 @@ class CaptionModule(TrainingModule[CaptionNetwork]):
         inputs, targets, lengths = (part.to(self.device) for part in pad_captions(captions))
         # A caption that was cut off never said its end.
         lengths = lengths - torch.tensor([not one.finished for one in said], device=self.device).long()
-        log_probs = self.network.decoder.speakable(self.network.decoder(scene, inputs))
-        chosen = log_probs.gather(-1, targets.unsqueeze(-1)).squeeze(-1)  # (captions, steps)
-        mask = own_steps(lengths, chosen.shape[1])
-        weighed = chosen * advantages.view(-1, 1).to(self.device)
+        mask = own_steps(lengths, inputs.shape[1])
+        log_probs = self.network.decoder.speakable(self.network.decoder(scene, inputs, mask))
+        chosen = log_probs.gather(-1, targets[mask].unsqueeze(-1)).squeeze(-1)  # (steps that count,)
+        weights = advantages.view(-1, 1).to(self.device).expand(mask.shape)[mask]
         self.log("reward", rewards.mean(), batch_size=len(numbers), prog_bar=True)
-        return -weighed[mask].sum() / mask.sum()
+        return -(chosen * weights).sum() / mask.sum()
 
     @torch.no_grad()
     def _samples(self, scene: Scene, captions: int) -> list[Hypothesis]:

@@ -177,7 +177,10 @@ class Decoder(nn.Module):
     def step(self, symbols: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
         """Say one word more: symbols (captions,) -> log-probabilities (captions, words), and the state."""
         found, state = self._recur(self.embedding(symbols), state)
-        logits = self.with_copies(self.score(found), found, state)
+        logits = self.score(found)
+        if self.config.classes:
+            copied, wanted = self._copies(found.unsqueeze(1), state.scene, state.picture)
+            logits = logits.scatter_add(-1, copied.squeeze(1), wanted.squeeze(1))
         return self.speakable(logits), state
 
     def step_in_8_bits(self) -> None:
@@ -188,16 +191,18 @@ class Decoder(nn.Module):
         self.recurrent.step_in_8_bits()
         self._packed = Packed(self.embedding.weight, self.output_bias)
 
-    def forward(self, scene: Scene, symbols: Tensor) -> Tensor:
+    def forward(self, scene: Scene, symbols: Tensor, mask: Tensor | None = None) -> Tensor:
         """Teacher forcing: the scores of every next word, given the true words before it.
 
         Args:
             scene: of the pictures.
             symbols: (captions, steps), start symbol first; the captions of a picture in a row, equally
                 many a picture (see `Scene.repeat`).
+            mask: (captions, steps), the steps whose scores are asked for; None: all. Scores take most of the
+                time.
 
         Returns:
-            Logits (captions, steps, words).
+            Logits (captions, steps, words); of a mask's steps in a row (steps that are asked for, words).
         """
         state = self.begin(scene, len(symbols) // len(scene.first))
         words = self.dropout(self.embedding(symbols))
@@ -206,14 +211,13 @@ class Decoder(nn.Module):
             one, state = self._recur(words[:, position], state)
             found.append(one)
         told = torch.stack(found, dim=1)  # (captions, steps, hidden_size + context_size)
-        logits = self.score(told)
+        asked = told if mask is None else told[mask]
+        logits = self.score(asked)
         if self.config.classes:
-            pictures = len(scene.first)
-            wanted = self.to_copy(told).unflatten(0, (pictures, -1)).flatten(1, 2)
-            scores = torch.bmm(wanted, scene.copies.transpose(1, 2)) / self.config.attention_size**0.5
-            scores = scores.unflatten(1, (-1, told.shape[1])).flatten(0, 1)  # (captions, steps, beliefs)
-            believed = scene.believed.repeat_interleave(len(symbols) // pictures, dim=0)
-            logits = logits.scatter_add(-1, believed.unsqueeze(1).expand_as(scores), scores)
+            copied, wanted = self._copies(told, scene)
+            if mask is not None:
+                copied, wanted = copied[mask], wanted[mask]
+            logits = logits.scatter_add(-1, copied, wanted)
         return logits
 
     def speakable(self, logits: Tensor) -> Tensor:
@@ -268,17 +272,22 @@ class Decoder(nn.Module):
         found = torch.cat([hidden, context], dim=-1)
         return found, DecoderState(state.scene, state.picture, recurrent, attention)
 
-    def with_copies(self, logits: Tensor, found: Tensor, state: DecoderState) -> Tensor:
-        """Logits (captions, words), those of the believed words raised by how much they are wanted now."""
-        if not self.config.classes:
-            return logits
-        believed, copies = state.scene.believed, state.scene.copies
-        if state.picture is not None:
-            believed, copies = believed[state.picture], copies[state.picture]
-        wanted = self.to_copy(found).view(len(copies), -1, copies.shape[2])  # (pictures, captions, ...)
+    def _copies(self, found: Tensor, scene: Scene, picture: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The believed words' symbols and how much each is wanted: (captions, steps, beliefs) twice.
+
+        Args:
+            found: (captions, steps, hidden_size + context_size), what the words are chosen by.
+            scene: of the pictures.
+            picture: as in `DecoderState`.
+        """
+        believed, copies = scene.believed, scene.copies
+        if picture is not None:
+            believed, copies = believed[picture], copies[picture]
+        wanted = self.to_copy(found).unflatten(0, (len(copies), -1)).flatten(1, 2)
         scores = torch.bmm(wanted, copies.transpose(1, 2)) / copies.shape[2] ** 0.5
-        symbols = believed.unsqueeze(1).expand_as(scores).flatten(0, 1)
-        return logits.scatter_add(-1, symbols, scores.flatten(0, 1))
+        scores = scores.unflatten(1, (-1, found.shape[1])).flatten(0, 1)
+        symbols = believed.repeat_interleave(len(found) // len(copies), dim=0).unsqueeze(1)
+        return symbols.expand_as(scores), scores
 
     def score(self, found: Tensor) -> Tensor:
         """(..., hidden_size + context_size) -> logits (..., words): how well each word's vector fits."""
@@ -332,13 +341,14 @@ def caption_loss(logits: Tensor, targets: Tensor, lengths: Tensor, smoothing: fl
     """Cross-entropy with label smoothing, averaged over words, in nats.
 
     Args:
-        logits: (captions, steps, words).
+        logits: (captions, steps, words), or those of the steps that count in a row.
         targets: (captions, steps) the next word at each step, the end symbol last.
         lengths: (captions,) steps that count.
         smoothing: share of the probability that is spread over all words (Szegedy et al. 2016).
     """
     mask = own_steps(lengths, targets.shape[1])
-    return F.cross_entropy(logits[mask].float(), targets[mask], label_smoothing=smoothing)
+    own = logits if logits.ndim == 2 else logits[mask]
+    return F.cross_entropy(own.float(), targets[mask], label_smoothing=smoothing)
 
 
 def distillation_loss(logits: Tensor, taught: Tensor, lengths: Tensor) -> Tensor:

@@ -190,5 +190,13 @@ def test_three_pictures_are_learned_by_heart(attention: bool) -> None:
     assert float(loss.detach()) < 0.1
     with torch.inference_mode():
         for beam in (1, 3):
-            found = search(decoder.eval(), decoder.look(views), DescribeOptions(beam=beam))
+            found = search(decoder.eval(), decoder.look(views), DescribeOptions(beam=beam, fewest_words=0))
             assert [list(several[0].symbols) for several in found] == captions
+
+
+@believing_or_not
+def test_scores_of_a_mask_are_those_of_its_steps(believes: bool) -> None:
+    decoder = tiny_decoder(believes=believes).eval()
+    scene, said = decoder.look(grids(2)), symbols(6)
+    mask = torch.rand(said.shape, generator=torch.Generator().manual_seed(4)) < 0.5
+    torch.testing.assert_close(decoder(scene, said, mask), decoder(scene, said)[mask])

@@ -27,7 +27,7 @@ SCENES = {
     "red": "a red circle on white",
     "green": "the green square stands alone",
     "blue": "one blue bar lies down",
-    "black": "nothing but black",
+    "black": "nothing here but black",
 }
 
 # An epoch costs a checkpoint: few long epochs are faster than many short ones.
