@@ -154,29 +154,6 @@ def _add_destination_options(parser: argparse.ArgumentParser) -> None:
         help="with --write-metadata: write into photographs that are marked read-only, too",
     )
     parser.add_argument(
-        "--min-words",
-        dest="fewest_words",
-        type=at_least(0),
-        default=defaults.fewest_words,
-        metavar="N",
-        help="shortest caption (%(default)s)",
-    )
-    parser.add_argument(
-        "--length-power",
-        type=positive,
-        default=defaults.length_power,
-        metavar="P",
-        help="captions are ranked by log-probability / words ** P; higher favours long ones (%(default)s)",
-    )
-    parser.add_argument(
-        "--doubt",
-        type=share,
-        default=defaults.doubt,
-        metavar="P",
-        help='a caption with less confidence says only "a photograph of a cat", if that much is sure '
-        "(%(default)s)",
-    )
-    parser.add_argument(
         "--attention",
         type=Path,
         metavar="DIR",
@@ -196,6 +173,29 @@ def _add_decoding_options(parser: argparse.ArgumentParser, batch_size: int) -> N
         default=defaults.most_words,
         metavar="N",
         help="cut captions off after N words (%(default)s)",
+    )
+    group.add_argument(
+        "--min-words",
+        dest="fewest_words",
+        type=at_least(0),
+        default=defaults.fewest_words,
+        metavar="N",
+        help="shortest caption (%(default)s)",
+    )
+    group.add_argument(
+        "--length-power",
+        type=positive,
+        default=defaults.length_power,
+        metavar="P",
+        help="captions are ranked by log-probability / words ** P; higher favours long ones (%(default)s)",
+    )
+    group.add_argument(
+        "--doubt",
+        type=share,
+        default=defaults.doubt,
+        metavar="P",
+        help='a caption with less confidence says only "a photograph of a cat", if that much is sure '
+        "(%(default)s)",
     )
     group.add_argument(
         "--prefix",
