@@ -173,7 +173,8 @@ def _require_size(name: str, size: tuple[int, int], kind: str) -> None:
 
 def _upright_rgb(image: Image.Image, is_upright: bool = False) -> Image.Image:
     """The first frame, turned upright, as RGB with transparency on white; the image itself is left alone."""
-    image.seek(0)
+    if image.tell():
+        image.seek(0)  # which kinds of one picture alone refuse
     image.load()  # which turns a TIFF
     if 0 in image.size:
         raise ValueError("it has no pixels")
