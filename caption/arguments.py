@@ -59,8 +59,8 @@ def make_caption_parser() -> argparse.ArgumentParser:
         "--index",
         type=Path,
         metavar="FILE",
-        help="keep in FILE what the network saw, so that the next search takes seconds; it is made if it is "
-        "not there, and brought up to date when photographs were added or changed",
+        help="keep in FILE what the network saw, so that the next search need not look again; it is made if "
+        "it is not there, and brought up to date when photographs were added or changed",
     )
     one.add_argument("--limit", type=at_least(1), metavar="N", help="print the best N (all)")
     one.add_argument(
