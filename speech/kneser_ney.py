@@ -75,7 +75,8 @@ def estimate(counts: Sequence[Counts], kept: Sequence[Truths]) -> list[Order]:
     found: list[Order] = []
     shorter = np.full(1, 1.0 / len(counts[0].keys), np.float32)
     for one, its_kept, its_shares, contexts in zip(counts, kept, shares, sizes, strict=False):
-        left = 1.0 - sums(one.prefixes, its_shares, contexts)
+        # Not 0 by rounding: a discount is left of every context.
+        left = np.maximum(1.0 - sums(one.prefixes, its_shares, contexts), 1e-7)
         probabilities = left.astype(np.float32)[one.prefixes]
         probabilities *= shorter[one.suffixes]
         probabilities += its_shares

@@ -93,6 +93,8 @@ def read_normalized(path: Path) -> Iterator[list[str]]:
 
 def normalize_all(lines: Sequence[str]) -> list[str]:
     """`normalize` of each of many lines, ten times faster where most hold but letters and punctuation."""
+    if not lines:
+        return []
     text = "\n".join(line.replace("\n", " ") for line in lines)
     for quote, plain in _QUOTES.items():
         text = text.replace(quote, plain)

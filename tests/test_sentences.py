@@ -8,10 +8,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from common.errors import InputError
 from speech.language_model_options import Source, parse_source
-from speech.sentences import HELD_OUT_SHARE, count_words, is_held_out, read_sentences, read_text
+from speech.sentences import (
+    HELD_OUT_SHARE,
+    count_words,
+    is_held_out,
+    normalize_all,
+    read_normalized,
+    read_sentences,
+    read_text,
+)
+from speech.text import normalize
 
 
 @pytest.mark.parametrize(
@@ -91,3 +102,20 @@ def test_words_count_by_the_weight_of_their_source(tmp_path: Path) -> None:
     texts = [read_text(Source(tmp_path / "one.txt", 0.5)), read_text(Source(tmp_path / "two.txt", 3.0))]
     assert not any(text.held_out for text in texts)
     assert count_words(texts) == {"yes": 1.0, "no": 3.5, "maybe": 3.0}
+
+
+@given(st.lists(st.text("abAB'' \u2019\u2018\u201c\u2014\u2026.,-&%1\u00e9\ufb01`\u0149\n\r\x0b\u2028", max_size=20)))
+def test_many_lines_are_normalised_as_each_is_alone(lines: list[str]) -> None:
+    assert normalize_all(lines) == [normalize(line) for line in lines]
+
+
+def test_a_long_file_is_read_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("speech.sentences._BLOCK", 8)
+    path = tmp_path / "text.txt"
+    path.write_text("\ufeffOne, two.\n\n3 dogs\nrun\n --\nhome", encoding="utf-8")
+    parts = list(read_normalized(path))
+    assert len(parts) > 1
+    assert [sentence for part in parts for sentence in part] == ["one two", "three dogs", "run", "home"]
+    path.write_bytes(b"one\ntwo\nthree\nf\xfcnf")
+    with pytest.raises(InputError, match="line 4: not UTF-8"):
+        list(read_normalized(path))
