@@ -327,7 +327,7 @@ def network_from_model(
     Raises:
         InputError: if it is a model of another kind.
     """
-    require_sizes(stored, weights, directory)
+    require_sizes(stored, weights, directory, "a captioning model")
     try:
         encoder = dict(stored["encoder"])
         encoder["mean"], encoder["scale"] = tuple(encoder["mean"]), tuple(encoder["scale"])

@@ -20,31 +20,34 @@ Network = TypeVar("Network", bound=nn.Module)
 _MOST_LAYERS = 64
 
 
-def require_sizes(stored: Mapping[str, Any], weights: Mapping[str, Tensor], directory: Path) -> None:
+def require_sizes(
+    stored: Mapping[str, Any], weights: Mapping[str, Tensor], directory: Path, kind: str
+) -> None:
     """Make sure that no size in a configuration is beyond what the weights can be of.
 
     Args:
         stored: the configuration, as `read_model` gives it.
         weights: of the network.
         directory: where both come from, for the error.
+        kind: what the model should be: "a speech model".
 
     Raises:
-        InputError: if a size (`..._size`, `channels`) is no dimension of the weights, or the number of layers
-            is none of a network.
+        InputError: if a size (`..._size`, `channels`) is larger than every dimension of the weights, or the
+            number of layers is none of a network.
     """
-    dimensions = {size for tensor in weights.values() for size in tensor.shape}
+    largest = max((size for tensor in weights.values() for size in tensor.shape), default=0)
     elements = sum(tensor.numel() for tensor in weights.values())
     for name, value in stored.items():
         if name.endswith("layers"):
             fits = type(value) is int and 1 <= value <= _MOST_LAYERS
         elif name.endswith("_size") or name == "channels":
-            fits = type(value) is int and value in dimensions
+            fits = type(value) is int and 1 <= value <= largest
             # A recurrent matrix has at least as many elements.
             fits = fits and (name != "hidden_size" or value * value <= elements)
         else:
             continue
         if not fits:
-            raise InputError(directory, f"its configuration does not fit its weights: {name} {value!r}")
+            raise InputError(directory, f"is not {kind}: {name} {value!r} does not fit its weights")
 
 
 def fitting_network(
@@ -56,7 +59,7 @@ def fitting_network(
         make: builds the network; whatever it raises, the configuration is to blame.
         weights: of the network.
         directory: where they come from, for the error.
-        kind: what the model should be: "a speech model".
+        kind: as in `require_sizes`.
 
     Raises:
         InputError: if it cannot be built, or the weights are of another shape.

@@ -96,8 +96,8 @@ def from_stored(hint: Any, value: Any) -> Any:
         return value
     if is_union(hint):
         return _first(hint, lambda one: from_stored(one, value), _short(value))
-    if dataclasses.is_dataclass(hint) and isinstance(value, dict):
-        return dataclass_from(hint, value)  # type: ignore[arg-type]
+    if hasattr(hint, "__dataclass_fields__") and isinstance(value, dict):
+        return dataclass_from(hint, value)
     if get_origin(hint) is tuple and isinstance(value, list | tuple):
         inner = get_args(hint)
         kinds = [inner[0]] * len(value) if inner[-1] is ... else inner

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import numpy as np
@@ -103,10 +104,18 @@ def _live(recognizer: Recognizer, options: DecodingOptions | None) -> None:
     Gradio's own microphone forgets what comes while a call runs, so the page has one that does not.
     """
     texts = LiveTexts(recognizer, options)
+
+    # Gradio marks what the browser may call, and a method cannot be marked.
+    def hear(chunk: dict[str, Any]) -> dict[str, str]:
+        return texts.hear(chunk)
+
+    def stop(session: str) -> dict[str, str]:
+        return texts.stop(session)
+
     gr.HTML(
         html_template=_MICROPHONE,
         js_on_load=(Path(__file__).parent / "live.js").read_text(encoding="utf-8"),
-        server_functions=[texts.hear, texts.stop],
+        server_functions=[hear, stop],
         container=True,
         padding=True,
     )

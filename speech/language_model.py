@@ -392,7 +392,7 @@ def load_language_model(directory: Path) -> LanguageModel:
     """
     stored, tensors = read_model(directory)
     config = _config(stored, directory / CONFIG)
-    require_sizes(stored, tensors, directory)
+    require_sizes(stored, tensors, directory, "a language model")
     network = fitting_network(lambda: LanguageNetwork(config), tensors, directory, "a language model")
     return LanguageModel(network, in_8_bits=True)
 

@@ -175,7 +175,7 @@ def config_from_model(
     Raises:
         InputError: if it is a model of another kind, or asks for more than its weights have.
     """
-    require_sizes(stored, weights, directory)
+    require_sizes(stored, weights, directory, "a speech model")
     try:
         return dataclass_from(SpeechConfig, dict(stored))
     except (ValueError, InputError) as error:

@@ -171,7 +171,7 @@ def test_another_kind_of_model_is_refused_in_one_line(tmp_path: Path) -> None:
     stored = json.loads((directory / "config.json").read_text())
     stored["config"]["hidden_size"] += 1
     (directory / "config.json").write_text(json.dumps(stored))
-    with pytest.raises(InputError, match="does not fit its configuration"):
+    with pytest.raises(InputError, match="config and weights do not match"):
         load_language_model(directory)
     stored["config"]["vocabulary"] = "a b c"
     (directory / "config.json").write_text(json.dumps(stored))
