@@ -7,11 +7,13 @@ one vector a step or one a sequence. What the field does with which:
     ToVector        many to one                    classifying a sentence, a speaker, a film clip
     FromVector      one to many                    image captioning, music from a style
     EncoderDecoder  many to many, another length   translation, summarising, spelling to sound
+    Attentive       the same, looking back         the same, of longer sequences
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -163,7 +165,7 @@ class EncoderDecoder(nn.Module):
     """Many to many of another length: what one network read, the other says.
 
     Sutskever et al. 2014 (arXiv:1409.3215), Cho et al. 2014 (arXiv:1406.1078). All that was read must
-    pass through one vector; attention (`caption.network`) takes this narrow place away.
+    pass through one vector; attention (below) takes this narrow place away.
 
     Args:
         encoder: stack that reads, in one direction or both.
@@ -198,3 +200,95 @@ class EncoderDecoder(nn.Module):
         return self.decoder.step(symbols, state)
 
     reorder: Callable[[State, Tensor], State] = staticmethod(RecurrentStack.reorder)
+
+
+class AttentiveState(NamedTuple):
+    """What an `Attentive` network knows between two steps.
+
+    Attributes:
+        state: of the decoder.
+        memory: (batch, read steps, encoder's output_size), what was read.
+        padding: (batch, read steps), true where nothing was.
+    """
+
+    state: State
+    memory: Tensor
+    padding: Tensor
+
+
+class Attentive(nn.Module):
+    """An encoder-decoder that looks back, at every step it speaks, at all that was read.
+
+    Luong et al. 2015 (arXiv:1508.04025), their "general" score. With h the decoder's hidden vector and m_j
+    the encoder's output at its step j:
+
+        attention a_j = softmax over j of (h . W m_j)
+        context   c   = sum over j of a_j m_j
+        logits        = V tanh(U [h, c]) + b
+
+    Args:
+        encoder: stack that reads, in one direction or both.
+        decoder: stack that speaks, in one direction; `input_size` is that of a symbol's vector.
+        symbols: how many the decoder can say.
+    """
+
+    def __init__(self, encoder: RecurrentConfig, decoder: RecurrentConfig, symbols: int) -> None:
+        super().__init__()
+        self.encoder = RecurrentStack(encoder)
+        self.decoder = FromVector(decoder, encoder.output_size, symbols)
+        self.to_key = nn.Linear(encoder.output_size, decoder.hidden_size, bias=False)
+        self.join = nn.Linear(decoder.hidden_size + encoder.output_size, decoder.hidden_size)
+
+    def begin(self, x: Tensor, lengths: Tensor | None = None) -> AttentiveState:
+        """Read sequences (batch, steps, input_size) with their lengths (batch,).
+
+        The decoder starts from the mean of what was read.
+        """
+        memory, _ = self.encoder(x, lengths, remember=False)
+        batch, steps, _ = memory.shape
+        if lengths is None:
+            lengths = torch.full((batch,), steps)
+        lengths = lengths.to(memory.device).unsqueeze(1)
+        padding = torch.arange(steps, device=memory.device) >= lengths
+        mean = memory.sum(dim=1) / lengths  # outputs on padding are zero
+        return AttentiveState(self.decoder.begin(mean), memory, padding)
+
+    def look(self, hidden: Tensor, memory: Tensor, padding: Tensor) -> tuple[Tensor, Tensor]:
+        """Weigh what was read, and score the next symbol.
+
+        Args:
+            hidden: (batch, spoken steps, hidden) of the decoder.
+            memory, padding: as in `AttentiveState`.
+
+        Returns:
+            Logits (batch, spoken steps, symbols), and the attention (batch, spoken steps, read steps), whose
+            weights sum to one over the steps that were read.
+        """
+        energies = hidden @ self.to_key(memory).transpose(1, 2)
+        attention = energies.masked_fill(padding.unsqueeze(1), float("-inf")).softmax(dim=-1)
+        joined = torch.cat([hidden, attention @ memory], dim=-1)
+        return self.decoder.aligned.output(torch.tanh(self.join(joined))), attention
+
+    def speak(self, x: Tensor, lengths: Tensor | None, symbols: Tensor) -> tuple[Tensor, Tensor]:
+        """As `forward`, with the attention as in `look` beside the logits."""
+        begun = self.begin(x, lengths)
+        vectors = self.decoder.embedding(symbols)
+        hidden, _ = self.decoder.aligned.stack(vectors, state=begun.state, remember=False)
+        return self.look(hidden, begun.memory, begun.padding)
+
+    def forward(self, x: Tensor, lengths: Tensor | None, symbols: Tensor) -> Tensor:
+        """Teacher forcing; see `EncoderDecoder.forward`."""
+        return self.speak(x, lengths, symbols)[0]
+
+    def step(self, symbols: Tensor, state: AttentiveState) -> tuple[Tensor, AttentiveState]:
+        """One symbol more, as `common.search` asks for it; see `FromVector.step`."""
+        hidden, after = self.decoder.aligned.stack.step(self.decoder.embedding(symbols), state.state)
+        logits, _ = self.look(hidden.unsqueeze(1), state.memory, state.padding)
+        return logits.squeeze(1).log_softmax(dim=-1), state._replace(state=after)
+
+    @staticmethod
+    def reorder(state: AttentiveState, indices: Tensor) -> AttentiveState:
+        """The state of a new batch whose sequence i goes on from sequence `indices[i]` of the old."""
+        return AttentiveState(
+            RecurrentStack.reorder(state.state, indices), state.memory[indices], state.padding[indices]
+        )

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import math
-import xml.etree.ElementTree as ElementTree
+from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
-from common.gradients import (
+from common.lessons.drawing import write_png
+from common.lessons.gradients import (
     EXPERIMENTS,
     Experiment,
     clip,
-    gaussian,
-    keeping_bias,
+    clipping_panel,
+    lags_panels,
     measure,
-    plot,
-    pytorch_start,
     reach_of,
+    reach_panel,
     recurrent_radius,
     run_experiment,
-    spectral_radius,
     table,
+    table_of_lags,
 )
+from common.lessons.long_lags import CHANCE, Result
+from common.lessons.starts import gaussian, keeping_bias, pytorch_start, spectral_radius
 from common.recurrent import RecurrentConfig, RecurrentStack
 
 
@@ -102,10 +105,42 @@ def test_a_gradient_that_reaches_one_step_only_has_no_half_life() -> None:
     assert reach_of(torch.tensor([1.0, 0.0, 0.0])).half_life == 0.0
 
 
-def test_table_and_figure_show_every_experiment() -> None:
+def test_through_a_linear_recurrence_the_gradient_is_the_power_of_the_spectral_radius() -> None:
+    stack = RecurrentStack(RecurrentConfig(2, 2, "rnn_relu")).double()
+    turn = torch.tensor([[0.6, -0.3], [0.3, 0.6]], dtype=torch.float64)  # a rotation that shrinks
+    with torch.no_grad():
+        for name, weight in stack.named_parameters():
+            weight.copy_(turn if "hh" in name else torch.eye(2) if "ih" in name and weight.ndim == 2 else 1.0)
+    x = 9.0 + torch.rand(3, 31, 2, dtype=torch.float64)  # positive, so that every unit is in its linear part
+    found = measure(stack, x, torch.Generator().manual_seed(1))
+    radius = spectral_radius(turn)
+    assert radius == pytest.approx(math.hypot(0.6, 0.3))
+    torch.testing.assert_close(found.profile, radius ** torch.arange(31, dtype=torch.float64))
+
+
+def test_table_and_panel_show_every_experiment() -> None:
     results = {one.name: run_experiment(one, steps=12, hidden_size=8, batch=2) for one in EXPERIMENTS}
     lines = table(results).splitlines()
     assert len(lines) == 1 + len(EXPERIMENTS)
     assert all(line.startswith(one.name) for line, one in zip(lines[1:], EXPERIMENTS, strict=True))
-    figure = ElementTree.fromstring(plot({name: found for name, (found, _) in results.items()}))
-    assert len(figure.findall("{http://www.w3.org/2000/svg}polyline")) == len(EXPERIMENTS)
+    panel = reach_panel({name: found for name, (found, _) in results.items()})
+    assert [line.name for line in panel.lines] == [one.name for one in EXPERIMENTS]
+
+
+def test_what_is_solved_has_a_star_in_the_table() -> None:
+    right = Result("copying", "lstm", {50: 1.0, 800: 0.2}, {50: 3, 800: 9})
+    wrong = Result("adding", "rnn_tanh", {50: CHANCE["adding"], 800: 0.001}, {50: 9, 800: 9})
+    lines = table_of_lags([right, wrong]).splitlines()
+    assert "100.0%*" in lines[1] and "20.0% " in lines[1]
+    assert "0.1667 " in lines[2] and "0.0010*" in lines[2]
+
+
+def test_the_picture_is_written_with_every_panel(tmp_path: Path) -> None:
+    results = [Result("copying", "lstm", {50: 1.0, 800: 0.2}, {50: 3, 800: 9})]
+    results.append(Result("adding", "gru", {50: 0.1, 800: 0.2}, {50: 3, 800: 9}))
+    one, all_ = tmp_path / "one.png", tmp_path / "all.png"
+    panel = clipping_panel({"without": [1.0, 1e5, math.nan], "with": [1.0, 0.5, 0.1]})
+    write_png(one, [panel])
+    write_png(all_, [panel, *lags_panels(results)])
+    with Image.open(one) as small, Image.open(all_) as large:
+        assert (large.width, large.height) == (small.width, 3 * small.height)

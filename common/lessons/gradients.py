@@ -1,28 +1,32 @@
-"""How much gradient reaches back through time: measured, named, drawn.
+"""How much gradient reaches back through time: measured, named, drawn, and what comes of it in training.
 
 Comes in: a recurrent stack and sequences. Goes out: how strongly the last output still feels each input,
-and what that means. `python -m common.gradients` shows how the cells differ and what helps them:
+and what that means. `python -m common.lessons.gradients` shows how the cells differ and what helps them:
 
     vanishing   each step back multiplies the gradient by less than one; the network cannot learn what lies
                 far apart (Hochreiter 1991; Bengio et al. 1994, doi:10.1109/72.279181)
     exploding   each step multiplies it by more than one; a single step of training can undo everything
+
+Then it clips a gradient that explodes, and has cells solve problems whose parts lie far apart
+(`common.lessons.long_lags`).
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from common.batch import write_whole
 from common.command import at_least, run_command
+from common.lessons.drawing import Chart, Line, write_png
+from common.lessons.learning import make_parser, set_up
+from common.lessons.long_lags import CHANCE, Result, diverge_or_converge, solve_all
+from common.lessons.starts import Start, gaussian, keeping_bias, pytorch_start, spectral_radius
 from common.recurrent import Cell, RecurrentConfig, RecurrentStack
 
 Verdict = Literal["vanishes", "reaches", "explodes", "is cut"]
@@ -96,11 +100,6 @@ def reach_of(profile: Tensor) -> Reach:
     return Reach(profile, math.exp(float((steps * (logs - logs.mean())).sum() / steps.square().sum())))
 
 
-def spectral_radius(matrix: Tensor) -> float:
-    """The largest absolute eigenvalue of a square matrix: what many steps multiply by, per step."""
-    return float(torch.linalg.eigvals(matrix.detach().double()).abs().max())
-
-
 def recurrent_radius(stack: RecurrentStack) -> float:
     """The largest spectral radius among the recurrent matrices of all layers, directions and gates."""
     size = stack.config.hidden_size
@@ -121,48 +120,8 @@ class Experiment:
 
     name: str
     cell: Cell
-    prepare: Callable[[RecurrentStack, torch.Generator], None] | None = None
+    prepare: Start | None = None
     truncate: int | None = None
-
-
-def gaussian(radius: float) -> Callable[[RecurrentStack, torch.Generator], None]:
-    """Recurrent matrices drawn from a normal distribution, with this spectral radius."""
-
-    def prepare(stack: RecurrentStack, generator: torch.Generator) -> None:
-        size = stack.config.hidden_size
-        with torch.no_grad():
-            for name, weight in stack.named_parameters():
-                if name.endswith("weight_hh"):
-                    for block in weight.split(size):
-                        block.copy_(torch.randn(block.shape, generator=generator))
-                        block.mul_(radius / spectral_radius(block))
-
-    return prepare
-
-
-def pytorch_start(stack: RecurrentStack, generator: torch.Generator) -> None:
-    """Recurrent matrices as PyTorch's own modules draw them, uniformly: their radius is about 0.58."""
-    bound = stack.config.hidden_size**-0.5
-    with torch.no_grad():
-        for name, weight in stack.named_parameters():
-            if name.endswith("weight_hh"):
-                weight.copy_(torch.rand(weight.shape, generator=generator).mul(2.0).sub(1.0).mul(bound))
-
-
-def keeping_bias(value: float) -> Callable[[RecurrentStack, torch.Generator], None]:
-    """A bias of the gate that keeps what was: an LSTM's forget gate, a GRU's update gate.
-
-    The core starts with 1 in an LSTM (Jozefowicz et al. 2015) and 0 in a GRU, as PyTorch has it.
-    """
-
-    def prepare(stack: RecurrentStack, generator: torch.Generator) -> None:
-        size = stack.config.hidden_size
-        with torch.no_grad():
-            for name, bias in stack.named_parameters():
-                if name.endswith("bias_ih"):
-                    bias[size : 2 * size] = value  # the second gate of either cell
-
-    return prepare
 
 
 EXPERIMENTS = (
@@ -178,6 +137,8 @@ EXPERIMENTS = (
     Experiment("lstm, forget bias 3", "lstm", keeping_bias(3.0)),
     Experiment("lstm, truncated every 25 steps", "lstm", truncate=25),
 )
+
+CLIPPING = {"without clipping": math.inf, "clipped to norm 1": 1.0}
 
 
 def run_experiment(
@@ -236,59 +197,76 @@ def table(results: Mapping[str, tuple[Reach, float]]) -> str:
     return "\n".join(lines)
 
 
-def plot(results: Mapping[str, Reach]) -> str:
-    """The profiles as an SVG figure: steps back to the right, powers of ten upwards."""
-    left, top, wide, high, low, upper = 60, 20, 560, 360, -12.0, 6.0
-    steps = max(len(reach.profile) for reach in results.values())
+def table_of_lags(results: Sequence[Result]) -> str:
+    """The scores at each length as lines of text, with a star where the problem is solved."""
+    lengths = sorted(results[0].scores)
+    lines = [f"{'problem':9}{'cell':9}" + "".join(f"{length:>9} " for length in lengths) + "   chance"]
+    for result in results:
+        form = "9.1%" if result.problem == "copying" else "9.4f"
+        row = "".join(f"{result.scores[one]:{form}}{'*' if result.solved(one) else ' '}" for one in lengths)
+        lines.append(f"{result.problem:9}{result.cell:9}{row}{CHANCE[result.problem]:{form}}")
+    return "\n".join(lines)
 
-    def place(step: int, share: float) -> str:
-        power = min(upper, max(low, math.log10(share) if share > 0.0 else low))
-        across = left + wide * step / max(1, steps - 1)
-        return f"{across:.1f},{top + high * (upper - power) / (upper - low):.1f}"
 
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + wide + 290}" height="{top + high + 50}" '
-        'font-family="sans-serif" font-size="12"><rect width="100%" height="100%" fill="white"/>'
-    ]
-    for power in range(int(low), int(upper) + 1, 3):
-        down = place(0, 10.0**power).split(",")[1]
-        parts.append(f'<path d="M{left} {down}H{left + wide}" stroke="#ddd"/>')
-        parts.append(f'<text x="{left - 8}" y="{down}" text-anchor="end">1e{power}</text>')
-    middle, bottom = left + wide / 2, top + high + 35
-    parts.append(f'<text x="{middle}" y="{bottom}" text-anchor="middle">steps back (0 to {steps - 1})</text>')
-    for number, (name, reach) in enumerate(results.items()):
-        color = f"hsl({360 * number // len(results)},70%,40%)"
-        points = " ".join(place(step, share) for step, share in enumerate(reach.profile.tolist()))
-        parts.append(f'<polyline points="{points}" fill="none" stroke="{color}" stroke-width="1.5"/>')
-        parts.append(
-            f'<text x="{left + wide + 12}" y="{top + 18 * number + 12}" fill="{color}">{name}</text>'
-        )
-    return "\n".join([*parts, "</svg>"]) + "\n"
+def reach_panel(results: Mapping[str, Reach]) -> Chart:
+    """The profiles: steps back to the right, powers of ten upwards."""
+    lines = [Line(name, reach.profile.tolist()) for name, reach in results.items()]
+    return Chart("Gradient of the last output", lines, "steps back", 1e-12, 1e6, powers=True)
+
+
+def clipping_panel(runs: Mapping[str, Sequence[float]]) -> Chart:
+    """The losses of runs: updates to the right, powers of ten upwards."""
+    lines = [Line(name, losses) for name, losses in runs.items()]
+    return Chart("A gradient that explodes: loss", lines, "updates", 1e-4, 1e8, powers=True)
+
+
+def lags_panels(results: Sequence[Result]) -> list[Chart]:
+    """The scores of each problem over the lengths."""
+    panels = []
+    for problem, title, high in (
+        ("copying", "Copying: share of symbols that are right", 1.0),
+        ("adding", "Adding: mean squared error", 0.2),
+    ):
+        lines = []
+        for result in results:
+            if result.problem == problem:
+                lengths = sorted(result.scores)
+                lines.append(Line(result.cell, [result.scores[one] for one in lengths], lengths))
+        panels.append(Chart(title, lines, "steps", 0.0, high))
+    return panels
 
 
 def main() -> int:
-    """Print the table, and draw the figure if somebody asks for it."""
-    parser = argparse.ArgumentParser(
-        prog="python -m common.gradients",
-        description="How much gradient reaches back through time, cell by cell, remedy by remedy.",
-    )
+    """Print the tables, and draw the picture if somebody asks for it."""
+    parser = make_parser("gradients", "How much gradient reaches back through time, and what comes of it.")
     parser.add_argument("--steps", type=at_least(2), default=100, metavar="N", help="(%(default)s)")
     parser.add_argument("--hidden-size", type=at_least(2), default=64, metavar="N", help="(%(default)s)")
-    parser.add_argument("--seed", type=int, default=1, metavar="N", help="(%(default)s)")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="also write the profiles as an SVG figure")
+    parser.add_argument(
+        "--lengths",
+        type=at_least(4),
+        nargs="*",
+        default=[10, 50, 200, 800],
+        metavar="N",
+        help="of the copying and the adding problem; none leaves them out (10 50 200 800)",
+    )
     arguments = parser.parse_args()
-    results = {
-        experiment.name: run_experiment(
-            experiment, arguments.steps, arguments.hidden_size, seed=arguments.seed
-        )
-        for experiment in EXPERIMENTS
-    }
-    print(table(results))
+    generator = set_up(arguments)
+    steps, hidden, seed = arguments.steps, arguments.hidden_size, arguments.seed
+    results = {one.name: run_experiment(one, steps, hidden, seed=seed) for one in EXPERIMENTS}
+    print(table(results), flush=True)
     worst = max(EXPERIMENTS, key=lambda experiment: results[experiment.name][0].factor)
-    before, after = clip(worst, arguments.steps, arguments.hidden_size, arguments.seed)
+    before, after = clip(worst, steps, hidden, seed)
     print(f"\nclipping, {worst.name}: the weights' gradient falls from norm {before:.0e} to {after:.0f}")
-    if arguments.plot is not None:
-        write_whole(arguments.plot, plot({name: reach for name, (reach, _) in results.items()}))
+    runs = {name: diverge_or_converge(norm, seed) for name, norm in CLIPPING.items()}
+    for name, losses in runs.items():
+        print(f"{name:19} loss {losses[0]:.3g}, after {len(losses)} updates {losses[-1]:.3g}", flush=True)
+    panels = [reach_panel({name: reach for name, (reach, _) in results.items()}), clipping_panel(runs)]
+    if arguments.lengths:
+        solved = list(solve_all(arguments.lengths, generator))
+        print(f"\n{table_of_lags(solved)}\n* solved")
+        panels += lags_panels(solved)
+    if arguments.output is not None:
+        write_png(arguments.output, panels)
     return 0
 
 
