@@ -110,7 +110,7 @@ def test_through_a_linear_recurrence_the_gradient_is_the_power_of_the_spectral_r
     turn = torch.tensor([[0.6, -0.3], [0.3, 0.6]], dtype=torch.float64)  # a rotation that shrinks
     with torch.no_grad():
         for name, weight in stack.named_parameters():
-            weight.copy_(turn if "hh" in name else torch.eye(2) if "ih" in name and weight.ndim == 2 else 1.0)
+            weight.copy_(torch.ones(2) if weight.ndim == 1 else turn if "hh" in name else torch.eye(2))
     x = 9.0 + torch.rand(3, 31, 2, dtype=torch.float64)  # positive, so that every unit is in its linear part
     found = measure(stack, x, torch.Generator().manual_seed(1))
     radius = spectral_radius(turn)

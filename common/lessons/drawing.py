@@ -87,7 +87,10 @@ def draw(panels: Sequence[Chart | Shades]) -> Image.Image:
     top = 0
     for panel, height in zip(panels, heights, strict=True):
         pen.text(_LEFT, top + 8, panel.title, size=15)
-        (_draw_chart if isinstance(panel, Chart) else _draw_shades)(pen, panel, top + _TOP)  # type: ignore[operator]
+        if isinstance(panel, Chart):
+            _draw_chart(pen, panel, top + _TOP)
+        else:
+            _draw_shades(pen, panel, top + _TOP)
         top += height
     return image.resize((_WIDTH, top), Image.Resampling.LANCZOS)
 

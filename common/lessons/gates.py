@@ -92,7 +92,7 @@ def main() -> int:
     arguments = parser.parse_args()
     generator = set_up(arguments)
     judged, shown = draw_register(200, 20, generator), draw_register(1, 24, generator)
-    signs = ["we "[int(command)] if command < 2 else "" for command in shown.commands[0]]
+    signs = [("w", "e", "")[command] for command in shown.commands[0].tolist()]
     panels: list[Chart | Shades] = []
     lines = [Line("what it should hold", shown.held[0].tolist())]
     print(f"{'':<24}{'':>8}" + "".join(f"{command:>8}" for command in COMMANDS))

@@ -42,7 +42,7 @@ def learn(
     clip_norm: float = 1.0,
     name: str = "",
     done: Callable[[list[float]], bool] = lambda losses: False,
-    optimizer: type[torch.optim.Optimizer] = torch.optim.Adam,
+    optimizer: Callable[..., torch.optim.Optimizer] = torch.optim.Adam,
 ) -> list[float]:
     """Train with Adam (Kingma and Ba 2015, arXiv:1412.6980) or another; a terminal sees a progress bar.
 
@@ -57,11 +57,11 @@ def learn(
         optimizer: makes the steps.
 
     Returns:
-        The loss of each update; the last one is no number if the training diverged, and then it ended.
+        The loss of each update. Training that diverged has ended with one that is infinite or no number.
     """
     from tqdm import tqdm
 
-    steps = optimizer(network.parameters(), lr=rate)  # type: ignore[call-arg]
+    steps = optimizer(network.parameters(), lr=rate)
     losses: list[float] = []
     network.train()
     for update in tqdm(range(updates), desc=name, leave=False, disable=None):

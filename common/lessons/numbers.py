@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -57,14 +58,14 @@ def _rest(number: int) -> list[str]:
 
 
 def draw_numbers(count: int, generator: torch.Generator, held_out: bool) -> list[int]:
-    """Random numbers, as many of one figure as of nine; multiples of seven if `held_out`, else all others."""
+    """Random numbers above 0, short ones as often as long; multiples of seven if `held_out`, or all others."""
     numbers: list[int] = []
     while len(numbers) < count:
         draws = torch.rand(2 * count, generator=generator, dtype=torch.float64) * math.log(HIGHEST)
         drawn = [min(HIGHEST - 1, int(value)) for value in draws.exp().tolist()]
         if held_out:
             drawn = [number - number % _HELD_OUT for number in drawn]
-        numbers += [number for number in drawn if (number % _HELD_OUT == 0) == held_out]
+        numbers += [number for number in drawn if number and (number % _HELD_OUT == 0) == held_out]
     return numbers[:count]
 
 
@@ -96,8 +97,11 @@ class Reader(nn.Module):
         self.vectors = nn.Embedding(len(WORDS), _VECTOR)
         encoder = RecurrentConfig(_VECTOR, _HIDDEN, "lstm", bidirectional=True)
         decoder = RecurrentConfig(_VECTOR, 2 * _HIDDEN, "lstm")
-        kind = Attentive if attention else EncoderDecoder
-        self.network: Attentive | EncoderDecoder = kind(encoder, decoder, _SYMBOLS)
+        self.network: Attentive | EncoderDecoder
+        if attention:
+            self.network = Attentive(encoder, decoder, _SYMBOLS)
+        else:
+            self.network = EncoderDecoder(encoder, decoder, _SYMBOLS)
 
     def loss(self, numbers: Sequence[int]) -> Tensor:
         """Mean negative log-probability of a figure, given the true ones before it."""
@@ -110,16 +114,10 @@ class Reader(nn.Module):
     def read(self, numbers: Sequence[int], beam: int = 1) -> list[str]:
         """The figures that it speaks for the words of each number."""
         words, lengths, _ = encode(numbers)
-        network = self.network
-        found = beam_search(
-            network.step,  # type: ignore[arg-type]  # the two have states of their own kind
-            network.reorder,  # type: ignore[arg-type]
-            network.begin(self.vectors(words), lengths),
-            len(numbers),
-            START,
-            END,
-            BeamOptions(width=beam, most_steps=12),
-        )
+        network: Any = self.network  # the two have states of their own kind
+        begun = network.begin(self.vectors(words), lengths)
+        options = BeamOptions(width=beam, most_steps=12)
+        found = beam_search(network.step, network.reorder, begun, len(numbers), START, END, options)
         return ["".join(map(str, best[0].symbols)) for best in found]
 
     def exact(self, numbers: Sequence[int]) -> float:

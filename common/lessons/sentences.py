@@ -2,8 +2,8 @@
 
 `python -m common.lessons.sentences labelled.tsv`, a file with the columns `text` and `label` (a tab between
 them, no quoting); none ships. A bidirectional LSTM reads the words in order (sequence to vector); beside it
-stands a bag of words, which counts them: logistic regression. What the one knows more than the other is in the
-order. A tenth of the sentences is held out from both, and judges them.
+stands a bag of words, which counts them: logistic regression. What the one knows more than the other is in
+the order. A tenth of the sentences is held out from both, and judges them.
 """
 
 from __future__ import annotations
@@ -172,15 +172,14 @@ def main() -> int:
     places = vocabulary(learned)
     size, labels = len(places) + 2, len(learned.names)
     most = Counter(learned.labels).most_common(1)[0][0]
-    print(
-        f"{len(learned.words)} sentences to learn from, {len(judged.words)} to be judged by, {labels} labels"
-    )
+    print(f"{len(learned.words)} sentences to learn from, {len(judged.words)} to be judged by")
     print(f"{'always ' + learned.names[most]:24}{judged.labels.count(most) / len(judged.labels):7.1%}")
     lines = []
-    for name, network, rate in (
-        ("bag of words", Bag(size, labels), 0.02),
-        ("LSTM", Reader(size, labels), 0.003),
-    ):
+    networks: dict[str, tuple[Bag | Reader, float]] = {
+        "bag of words": (Bag(size, labels), 0.02),
+        "LSTM": (Reader(size, labels), 0.003),
+    }
+    for name, (network, rate) in networks.items():
         classifier = Classifier(network, places)
         losses = classifier.train(learned, arguments.updates, generator, rate)
         print(f"{name:24}{classifier.accuracy(judged):7.1%}", flush=True)
