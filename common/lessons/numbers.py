@@ -58,7 +58,7 @@ def _rest(number: int) -> list[str]:
 
 
 def draw_numbers(count: int, generator: torch.Generator, held_out: bool) -> list[int]:
-    """Random numbers above 0, short ones as often as long; multiples of seven if `held_out`, or all others."""
+    """Random numbers above 0, short ones as often as long: multiples of seven if `held_out`, else others."""
     numbers: list[int] = []
     while len(numbers) < count:
         draws = torch.rand(2 * count, generator=generator, dtype=torch.float64) * math.log(HIGHEST)
