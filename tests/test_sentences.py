@@ -104,7 +104,11 @@ def test_words_count_by_the_weight_of_their_source(tmp_path: Path) -> None:
     assert count_words(texts) == {"yes": 1.0, "no": 3.5, "maybe": 3.0}
 
 
-@given(st.lists(st.text("abAB'' \u2019\u2018\u201c\u2014\u2026.,-&%1\u00e9\ufb01`\u0149\n\r\x0b\u2028", max_size=20)))
+@given(
+    st.lists(
+        st.text("abAB'' \u2019\u2018\u201c\u2014\u2026.,-&%1\u00e9\ufb01`\u0149\n\r\x0b\u2028", max_size=20)
+    )
+)
 def test_many_lines_are_normalised_as_each_is_alone(lines: list[str]) -> None:
     assert normalize_all(lines) == [normalize(line) for line in lines]
 
