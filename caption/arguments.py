@@ -82,9 +82,6 @@ def make_caption_parser() -> argparse.ArgumentParser:
     one.add_argument(
         "--things", action="store_true", help="add how many of the everyday things that people name are named"
     )
-    one.add_argument(
-        "--java", action="store_true", help="also compute METEOR and SPICE, where Java and they are installed"
-    )
     _add_decoding_options(one, batch_size=32)
 
     one = add_subcommand(

@@ -141,7 +141,6 @@ def evaluate(arguments: argparse.Namespace) -> int:
             options,
             arguments.batch_size,
             bar.update,
-            arguments.java,
             arguments.things,
         )
     fields = {name: value for name, value in dataclasses.asdict(report).items() if value is not None}

@@ -73,7 +73,7 @@ def count_language_model(options: CountOptions) -> None:
     model = make_model(orders, words, unknown_words, spelling)
     if subwords is not None:
         model = model.made_for(subwords)
-    predictions = [predict(model, path) for path in options.dev or ()]
+    predictions = [predict(model, path) for path in options.dev]
     for one in predictions:
         print(
             f"{one.name}  perplexity {one.perplexity:.1f}  open {one.open_perplexity:.1f}"

@@ -106,7 +106,7 @@ class CountOptions:
 
     text: tuple[str, ...]
     output: Path
-    dev: tuple[Path, ...] | None = None
+    dev: tuple[Path, ...] = ()
     model: Path | None = None
     words: int = 60_000
     order: int = 3

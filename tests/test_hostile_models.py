@@ -29,7 +29,7 @@ from speech.language_model import (
     write_language_model,
 )
 from speech.network import SpeechConfig, SpeechNetwork
-from speech.text import SYMBOLS
+from speech.subwords import LETTER_SYMBOLS
 
 VALUES: list[Any] = [0, -1, 1, 2, 3, 64, 10**9, 2**63, 10**400, 0.5, float("nan"), float("inf"), -1e308]
 VALUES += [True, None, "", "x", "\\ud800", [], {}, [[]], ["a", 1], {"a": {}}, [0] * 99, "english"]
@@ -41,7 +41,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Ca
     """The smallest models of two kinds, and what reads each."""
     folder = tmp_path_factory.mktemp("models")
     torch.manual_seed(0)
-    config = SpeechConfig(SYMBOLS, SYMBOLS, channels=4, hidden_size=4, lower_layers=1, upper_layers=1)
+    config = SpeechConfig(
+        LETTER_SYMBOLS, LETTER_SYMBOLS, channels=4, hidden_size=4, lower_layers=1, upper_layers=1
+    )
     network = SpeechNetwork(config)
     write_model(folder / "speech", dataclasses.asdict(config), network.state_dict(), "")
     words = LanguageNetwork(LanguageModelConfig((*SPECIAL, "one", "two"), embedding_size=4, hidden_size=4))
