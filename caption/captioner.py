@@ -271,6 +271,7 @@ def _search(
         least_steps=min(max(0, options.fewest_words - len(prefix)), most_steps - 1),
         length_power=options.length_power,
         no_repeat=options.no_repeat,
+        once=decoder.nouns,
     )
     device = scene.first.device
     return beam_search(decoder.step, decoder.reorder, state, pictures, begun, END, beam, device)

@@ -132,6 +132,8 @@ class Decoder(nn.Module):
             self.belief_value = nn.Linear(about, config.context_size)
             self.belief_copy = nn.Linear(about, config.attention_size)
             self.to_copy = nn.Linear(config.hidden_size + config.context_size, config.attention_size)
+        # A caption says each noun once: not "a toilet sitting on a toilet".
+        self.nouns = frozenset(self.concepts.symbols.tolist() if config.classes else ())
         self.dropout = nn.Dropout(config.dropout)
         self._packed: Packed | None = None
 

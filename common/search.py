@@ -50,16 +50,18 @@ class BeamOptions:
     Attributes:
         width: hypotheses that are followed at once; 1 is greedy.
         most_steps: longest sequence, end included.
-        least_steps: the end cannot come before so many symbols.
         length_power: a hypothesis is ranked by log-probability / length ** power; 0 favours short ones.
         no_repeat: no n-gram of this many symbols stands twice in a hypothesis; 0 allows it.
+        least_steps: the end cannot come before so many symbols.
+        once: symbols that may not stand twice in a hypothesis.
     """
 
     width: int = 3
     most_steps: int = 30
-    least_steps: int = 0
     length_power: float = 0.7
     no_repeat: int = 0
+    least_steps: int = 0
+    once: frozenset[int] = frozenset()
 
 
 def beam_search(
@@ -96,7 +98,7 @@ def beam_search(
     symbols = torch.full((batch,), start, dtype=torch.long, device=device)
     for position in range(1, options.most_steps + 1):
         log_probs, state = step(symbols, state)
-        log_probs = _without_repeats(log_probs.cpu(), open_, options.no_repeat)
+        log_probs = _without_repeats(log_probs.cpu(), open_, options)
         if position <= options.least_steps:
             log_probs = log_probs.index_fill(-1, torch.tensor([end]), float("-inf"))
         likeliest, choices = log_probs.topk(min(reach, log_probs.shape[-1]), dim=-1)
@@ -159,13 +161,16 @@ def _settled(done: list[Hypothesis], best_open: float, position: int, options: B
     return reachable <= done[-1].score
 
 
-def _without_repeats(log_probs: Tensor, open_: list[list[_Open]], size: int) -> Tensor:
-    """Log-probabilities (hypotheses, vocabulary) in which no symbol repeats an n-gram of its hypothesis."""
-    if size < 1:
+def _without_repeats(log_probs: Tensor, open_: list[list[_Open]], options: BeamOptions) -> Tensor:
+    """Log-probabilities (hypotheses, vocabulary) without what a hypothesis may not say again."""
+    if options.no_repeat < 1 and not options.once:
         return log_probs
     allowed = log_probs.clone()
     for row, hypothesis in enumerate(one for several in open_ for one in several):
-        allowed[row, list(_banned(hypothesis.symbols, size))] = float("-inf")
+        banned = _banned(hypothesis.symbols, options.no_repeat) | options.once.intersection(
+            hypothesis.symbols
+        )
+        allowed[row, list(banned)] = float("-inf")
     return allowed
 
 

@@ -256,6 +256,37 @@ def test_drawn_captions_depend_on_the_seed_alone_and_stand_best_first(
 
 
 def test_a_nucleus_of_almost_nothing_is_greedy(captioner: Captioner, photos: list[Path]) -> None:
-    greedy = captioner.describe(photos[0], DescribeOptions(beam=1, most_words=6))
+    greedy = captioner.describe(photos[0], DescribeOptions(beam=1, most_words=6, fewest_words=0))
     drawn = captioner.describe(photos[0], DescribeOptions(beam=1, most_words=6, nucleus=1e-6))
     assert drawn.text == greedy.text
+
+
+def test_no_caption_is_shorter_than_asked(model: Path, photos: list[Path]) -> None:
+    captioner = Captioner.load(model, in_8_bits=False)
+    with torch.no_grad():
+        captioner.network.decoder.output_bias[END] += 50.0  # it would rather say nothing
+    for fewest in (0, 3, 5):
+        options = DescribeOptions(beam=2, most_words=6, fewest_words=fewest)
+        for caption in captioner.describe_batch(photos, options):
+            assert len(captioner.vocabulary.encode(caption.text)) == fewest
+
+
+def test_a_doubted_caption_gives_way_and_stands_among_the_runners_up(photos: list[Path]) -> None:
+    torch.manual_seed(1)
+    sizes = {"hidden_size": 8, "embedding_size": 8, "attention_size": 8, "context_size": 8}
+    words = (*SPECIAL, "a", "dog", "runs", "cup")
+    captioner = Captioner(
+        CaptionNetwork(CaptionConfig(words, classes=("cup", ""), beliefs=1, **sizes)), "tiny"
+    )
+    with torch.no_grad():
+        captioner.network.decoder.concepts.classifier.bias.copy_(torch.tensor([50.0, -50.0]))
+        captioner.network.decoder.output_bias[words.index("cup")] -= 50.0
+    options = DescribeOptions(beam=2, most_words=6)
+    options = dataclasses.replace(options, doubt=0.0)
+    believed = captioner.describe(photos[0], options)
+    doubted = captioner.describe(photos[0], dataclasses.replace(options, doubt=1.0))
+    assert doubted.text == "a photograph of a cup"
+    assert doubted.confidence == pytest.approx(1.0, abs=1e-3) and doubted.log_prob == pytest.approx(
+        0.0, abs=1e-3
+    )
+    assert [one.text for one in doubted.alternatives] == [believed.text]

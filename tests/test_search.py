@@ -223,3 +223,13 @@ def test_symbols_and_indices_lie_where_the_network_is() -> None:
     state = torch.empty(2, 3, device="meta")
     assert len(beam_search(step, reorder, state, 2, START, END, BeamOptions(), "meta")) == 2
     assert len(sample(step, state, 2, START, END, torch.Generator(), device="meta")) == 2
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**31), width=st.integers(1, 4))
+def test_some_symbols_stand_once_and_the_others_as_they_like(seed: int, width: int) -> None:
+    once = frozenset({2})
+    [found] = Tables(seed).search(BeamOptions(width, 12, 0.7, once=once), [0])
+    assert found
+    for one in found:
+        assert all(one.symbols.count(symbol) <= 1 for symbol in once)

@@ -3,11 +3,15 @@
 set -euo pipefail
 flickr=$1 photos=$2 text=$3 weights=$4 start=$5 run=$6
 here=$(cd "$(dirname "$0")" && pwd)
-data=(--train "$flickr/flickr8k-train.tsv" "$photos/photos-train.tsv"
-      --dev "$flickr/flickr8k-dev.tsv" "$photos/dev-coco.tsv" "$photos/dev-web.tsv" --cache "$run/cache" --threads 1)
-
-caption train "${data[@]}" --options "$here/text.toml" --run "$run/text" \
-    --text "$text" --encoder-weights "$weights" --decoder-from "$start"
-caption train "${data[@]}" --options "$here/together.toml" --run "$run/together" --init "$run/text/best"
-caption train "${data[@]}" --options "$here/reward.toml" --run "$run/reward" --init "$run/together/best"
-caption average "$run/together/best" "$run/reward/best" --shares 0.25 0.75 --output "$run/photos"
+learn() {  # options file, run, further options
+    caption train --options "$here/$1" --run "$run/$2" --cache "$run/cache" --threads 1 \
+        --train "$flickr/flickr8k-train.tsv" "$photos/photos-train.tsv" \
+        --dev "$flickr/flickr8k-dev.tsv" "$photos/dev-coco.tsv" "$photos/dev-web.tsv" "${@:3}"
+}
+learn text.toml text --text "$text" --encoder-weights "$weights" --decoder-from "$start"
+learn decoder.toml decoder-1 --init "$run/text/best" --seed 1
+learn decoder.toml decoder-2 --init "$run/text/best" --seed 2
+caption average "$run/decoder-1/best" "$run/decoder-2/best" --output "$run/decoder"
+learn reward.toml reward-1 --init "$run/decoder" --seed 1
+learn reward-web.toml reward-2 --init "$run/decoder" --seed 2
+caption average "$run/reward-1/best" "$run/reward-2/best" --output "$run/photos"
