@@ -14,4 +14,4 @@ learn decoder.toml decoder-2 --init "$run/text/best" --seed 2
 caption average "$run/decoder-1/best" "$run/decoder-2/best" --output "$run/decoder"
 learn reward.toml reward-1 --init "$run/decoder" --seed 1
 learn reward-web.toml reward-2 --init "$run/decoder" --seed 2
-caption average "$run/reward-1/best" "$run/reward-2/best" --output "$run/photos"
+caption average "$run/decoder" "$run/reward-1/best" "$run/reward-2/best" --shares 0.1 0.65 0.25 --output "$run/photos"
