@@ -170,7 +170,7 @@ def check(instance: Any, **bounds: tuple[float, float]) -> None:
         for number in value if isinstance(value, tuple) else (value,):
             if isinstance(number, bool) or not isinstance(number, int | float):
                 continue
-            if not math.isfinite(number) or not low <= number <= high:
+            if not low <= number <= high or number in (math.inf, -math.inf):
                 raise InputError(name, f"is {number}; it must be {_within(low, high)}")
 
 

@@ -36,9 +36,9 @@ class DecodingOptions:
     beam_margin: float = 7.0
     least: float = 3e-3
     words: bool = True
-    temperature: float = 1.3
-    lm_weight: float = 0.7
-    word_bonus: float = 0.25
+    temperature: float = 1.2
+    lm_weight: float = 0.5
+    word_bonus: float = 1.5
     open_vocabulary: bool = True
     unknown_letter_penalty: float = 2.5
     hotwords: tuple[str, ...] = ()

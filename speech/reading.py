@@ -101,7 +101,7 @@ class SamplesReader:
         self.name = source_name(samples)
         self.offset_seconds = 0.0
         self.warnings: list[str] = []
-        channels = clean(samples).reshape(-1, samples.shape[-1])
+        channels = torch.atleast_2d(clean(samples))
         self._channels = channels if options.split_channels else channels.mean(dim=0, keepdim=True)
 
     def __iter__(self) -> Iterator[Tensor]:

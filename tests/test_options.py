@@ -171,7 +171,7 @@ def test_whatever_the_command_line_says_is_a_value_or_an_error(hint: Any, text: 
 # --- what every dataclass of options refuses -------------------------------------------------------
 
 SPEECH = {"train": (Path("a"),), "dev": (Path("b"),), "run": Path("c")}
-CAPTION = {"train": Path("a"), "dev": Path("b"), "run": Path("c")}
+CAPTION = {"train": (Path("a"),), "dev": (Path("b"),), "run": Path("c")}
 WORDS = {"text": ("a",), "run": Path("c")}
 NAN = float("nan")
 

@@ -440,8 +440,9 @@ def test_hotwords_are_heard_where_they_are_likely(
 def test_a_language_model_that_is_none_is_one_line(
     recordings: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["transcribe", str(recordings), "--model", str(model), "--language-model", str(tmp_path)]
-    assert main(arguments) == 1
+    (tmp_path / "none").mkdir()
+    recording, none = str(recordings / "a.wav"), str(tmp_path / "none")
+    assert main(["transcribe", recording, "--model", str(model), "--language-model", none]) == 1
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and str(tmp_path) in error
 
