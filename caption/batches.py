@@ -268,14 +268,15 @@ class TrainingText:
         places = self.profiles.shape[1]
         own = [symbol for symbol in dict.fromkeys(caption) if symbol in self._noun]
         own = [symbol for symbol in own if generator.random() < _BELIEVED]
-        others = [
-            symbol for symbol in generator.choice(self.nouns, 2 * places, replace=False) if symbol not in own
-        ]
-        beliefs = np.array(others[:places], dtype=np.int64)
+        own = own[:places]
         # The higher a place, the likelier it is right.
         likely = np.geomspace(1.0, 0.1, places)
-        where = generator.choice(places, min(places, len(own)), replace=False, p=likely / likely.sum())
-        beliefs[where] = own[:places]
+        where = generator.choice(places, len(own), replace=False, p=likely / likely.sum())
+        drawn = generator.choice(self.nouns, min(2 * places, len(self.nouns)), replace=False)
+        others = [symbol for symbol in drawn if symbol not in own]
+        beliefs = np.zeros(places, dtype=np.int64)
+        beliefs[where] = own
+        beliefs[np.setdiff1d(np.arange(places), where)] = others[: places - len(own)]
         return beliefs
 
 
