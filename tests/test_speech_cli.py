@@ -198,7 +198,8 @@ def test_a_recording_on_standard_input_is_one_like_any_other(
 ) -> None:
     assert main(["transcribe", str(recordings / "a.wav"), "--model", str(model)]) == 0
     expected = capsys.readouterr().out
-    command = [sys.executable, "-m", "speech.cli", "transcribe", "--model", str(model), "-"]
+    sure = ["--least-confidence", "0"]  # an untrained model doubts its texts
+    command = [sys.executable, "-m", "speech.cli", "transcribe", "--model", str(model), *sure, "-"]
     data = (recordings / "a.wav").read_bytes()
     told = subprocess.run(command, input=data, capture_output=True, cwd=ROOT)
     assert (told.stdout.decode(), told.stderr, told.returncode) == (expected, b"", 0)
@@ -388,13 +389,14 @@ def test_with_a_grammar_every_recording_says_one_of_its_phrases(
     recordings: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     grammar = tmp_path / "menu.txt"
-    grammar.write_text("Lights on!\nlights off\n\n")
+    grammar.write_text("On!\noff\n\n")
     arguments = ["transcribe", str(recordings), "--model", str(model), "--grammar"]
     assert main([*arguments, str(grammar)]) == 0
     said = {line.split("\t")[1] for line in capsys.readouterr().out.splitlines()}
-    assert said <= {"lights on", "lights off"}
+    assert said <= {"on", "off"}
     assert main([*arguments, str(tmp_path / "none.txt")]) == 1
-    assert len(capsys.readouterr().err.splitlines()) == 1
+    *_, line = capsys.readouterr().err.splitlines()  # behind what was passed over in the folder
+    assert "none.txt: cannot be read" in line
 
 
 @pytest.fixture(scope="module")
