@@ -74,7 +74,7 @@ def from_text(hint: Any, text: str) -> Any:
             return hint(text)
         except ValueError:
             raise ValueError(f"{text!r} is not {described(hint)}") from None
-    if hint in (str, Path):
+    if hint is str or (hint is Path and text and "\0" not in text):
         return hint(text)
     if get_origin(hint) is Literal:
         for choice in get_args(hint):

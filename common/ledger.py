@@ -123,7 +123,8 @@ class Ledger:
         """
         records = self.records(output)
         fitting = [record for record in records if record.is_of(state)]
-        return (fitting or records or [None])[-1]
+        known = fitting or records
+        return known[-1] if known else None
 
     def is_current(self, record: Record) -> bool:
         """Whether an output was made with the settings of today."""

@@ -241,7 +241,8 @@ def _opened(source: Source, name: str) -> Iterator[av.container.InputContainer]:
     start = source.tell() if not isinstance(source, str | Path) and _can_be_read_again(source) else None
     try:
         # Without `file:`, FFmpeg takes what stands before a colon in a name for a protocol: `12:30.wav`.
-        with av.open(f"file:{name}" if isinstance(source, str | Path) else source, mode="r") as container:
+        file = f"file:{name}" if isinstance(source, str | Path) else source
+        with av.open(file, mode="r", metadata_errors="replace") as container:  # tags need not be UTF-8
             yield container
     except av.FFmpegError as error:
         reason = "is not a sound file that can be read, or it is damaged"

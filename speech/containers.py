@@ -124,7 +124,9 @@ class Track:
 
     def _time(self, stamp: int | None) -> float | None:
         """A time of the track in seconds."""
-        return None if stamp is None else float(stamp * self.stream.time_base)
+        return (
+            None if stamp is None or self.stream.time_base is None else float(stamp * self.stream.time_base)
+        )
 
     def _gap(self, expected: float | None, time: float | None) -> float | None:
         """Seconds of silence in front of a frame, perhaps 0; None if it comes when it is expected."""

@@ -217,7 +217,7 @@ class RangeMaximum:
 
 def code_values(step: float) -> Values:
     """The log-probability of each code, (256,); that of 0, which none has, is minus infinity."""
-    values = (np.arange(LARGEST_CODE + 1) - LARGEST_CODE) * step
+    values: Values = (np.arange(LARGEST_CODE + 1) - LARGEST_CODE).astype(np.float64) * step
     values[0] = -np.inf
     return values
 

@@ -66,7 +66,7 @@ def estimate(counts: Sequence[Counts], kept: Sequence[Truths]) -> list[Order]:
     """
     sizes = [1, *(len(one.keys) for one in counts)]  # of all contexts, from the empty one
     raw, weighted = counts[-1].raw, counts[-1].weighted
-    shares = []
+    shares: list[NDArray[np.float32]] = []
     for one in reversed(counts):
         its_kept, contexts = kept[one.order - 1], sizes[one.order - 1]
         shares.insert(0, _shares(one, raw, weighted, its_kept, contexts))
@@ -89,8 +89,9 @@ def _shares(
     counts: Counts, raw: NDArray[np.int32], weighted: NDArray[np.float32], kept: Truths, contexts: int
 ) -> NDArray[np.float32]:
     """What is left of the relative frequency of each n-gram after the discount; 0 if it is not kept."""
-    discount = discounts(raw).astype(np.float32)
-    shares = weighted * (1.0 - discount[np.minimum(raw, 3)] / np.maximum(raw, 1).astype(np.float32))
+    discount = discounts(raw.astype(np.int64)).astype(np.float32)
+    rest = (1.0 - discount[np.minimum(raw, 3)] / np.maximum(raw, 1)).astype(np.float32)
+    shares: NDArray[np.float32] = weighted * rest
     shares /= np.maximum(sums(counts.prefixes, weighted, contexts), 1e-30).astype(np.float32)[counts.prefixes]
     shares[~kept] = 0.0
     return shares
@@ -163,8 +164,8 @@ def _size(counts: Sequence[Counts], kept: Sequence[Truths]) -> int:
     for number in range(1, len(counts)):
         some = np.zeros(len(kept[number - 1]), bool)
         some[counts[number].prefixes[kept[number]]] = True
-        size += _NGRAM * np.count_nonzero(kept[number]) + _CONTEXT * np.count_nonzero(some)
-        size += _MAYBE_CONTEXT * np.count_nonzero(kept[number - 1])
+        size += _NGRAM * int(np.count_nonzero(kept[number])) + _CONTEXT * int(np.count_nonzero(some))
+        size += _MAYBE_CONTEXT * int(np.count_nonzero(kept[number - 1]))
     return size
 
 

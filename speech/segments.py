@@ -278,7 +278,7 @@ def recording_seconds(path: str | Path) -> float:
     if not Path(path).is_file():  # a pipe is opened only once
         return 0.0
     try:
-        with av.open(f"file:{path}", mode="r") as container:
+        with av.open(f"file:{path}", mode="r", metadata_errors="replace") as container:
             return max(0.0, (container.duration or 0) / av.time_base)
     except (OSError, ValueError, av.FFmpegError):
         return 0.0

@@ -147,7 +147,7 @@ def place(spans: Sequence[Span], duration: float, quiet: Quiet) -> list[Span]:
     for number, start in enumerate(starts):
         following = starts[number + 1] if number + 1 < len(starts) else duration
         end = _end(number, spans, start, following, quiet)
-        placed.append((start, min(max(end, start + least), following)))
+        placed.append((max(0.0, start), min(max(end, start + least), following)))
     return placed
 
 

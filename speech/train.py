@@ -94,8 +94,8 @@ def transcribe_cache(
         numbers: Sequence[int] = order[start : start + batch_size].tolist()
         features = [cache.features(number).astype(np.float32) for number in numbers]
         batch = collate(features, [()] * len(numbers), [()] * len(numbers)).to(device)
-        found = greedy(*network(batch.features, batch.lengths), subwords)
-        for number, text in zip(numbers, found, strict=True):
+        log_probs, steps = network(batch.features, batch.lengths)
+        for number, text in zip(numbers, greedy(log_probs, steps, subwords), strict=True):
             texts[number] = text
     return texts
 

@@ -241,12 +241,13 @@ def test_the_command_trains_from_a_file_of_options(
 ) -> None:
     file = tmp_path / "tiny.toml"
     file.write_text(
-        f'train = "{manifest}"\ndev = "{manifest}"\nrun = "{tmp_path / "run"}"\n'
+        f'train = ["{manifest}"]\ndev = ["{manifest}"]\nrun = "{tmp_path / "run"}"\n'
         f'cache = "{tmp_path / "cache"}"\nhidden_size = 16\nleast_count = 1\nattention = false\n'
         "decoder_epochs = 1\neverything_epochs = 0\nreward_epochs = 0\n"
     )
     missing = str(tmp_path / "imagenet.safetensors")
-    assert main(["train", "--options", str(file), "--encoder-weights", missing]) == 1
+    elsewhere = ["--run", str(tmp_path / "none"), "--encoder-weights", missing]
+    assert main(["train", "--options", str(file), *elsewhere]) == 1
     said = capsys.readouterr().err
     assert said.startswith(f"caption: {missing}: ") and said.count("\n") == 1
     assert main(["train", "--options", str(file)]) == 0

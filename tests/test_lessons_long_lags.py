@@ -9,7 +9,7 @@ import torch
 
 from common.lessons.long_lags import CHANCE, SYMBOLS, adding, copying, diverge_or_converge, solve
 from common.lessons.starts import keeping_up_to
-from common.recurrent import Cell, RecurrentConfig, RecurrentStack
+from common.recurrent import RecurrentConfig, RecurrentStack
 
 
 @pytest.fixture
@@ -45,16 +45,6 @@ def test_units_keep_from_one_step_to_as_many_as_are_asked_for(generator: torch.G
     assert 2.0 <= float(kept.min()) < 10.0
     assert 90.0 < float(kept.max()) <= 100.1
     torch.testing.assert_close(enter.sigmoid() + forget.sigmoid(), torch.ones(400))
-
-
-@pytest.mark.parametrize("cell", ["lstm", "gru"])
-def test_gates_copy_over_a_lag_that_a_plain_cell_does_not_bridge(
-    cell: Cell, generator: torch.Generator
-) -> None:
-    gated = solve("copying", cell, [30], generator, budget=3600)
-    plain = solve("copying", "rnn_tanh", [30], generator, budget=3600)
-    assert gated.scores[30] > 0.5
-    assert plain.scores[30] < 0.25  # one of eight by chance
 
 
 def test_training_ends_where_the_problem_is_solved(generator: torch.Generator) -> None:

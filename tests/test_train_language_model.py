@@ -107,7 +107,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(
 def test_a_run_is_not_gone_on_with_other_words(options: LanguageModelOptions) -> None:
     options = dataclasses.replace(options, epochs=1)
     train_language_model(options)
-    with pytest.raises(InputError, match="was begun with other text"):
+    with pytest.raises(InputError, match="was begun otherwise: words 20"):
         train_language_model(dataclasses.replace(options, words=20))
 
 
