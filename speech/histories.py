@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from common.recurrent import State
+from speech.followers import RangeMaximum
 from speech.lexicon import Judge, Lexicon, WordModel
 
 # What a history's row says besides the words of the lexicon, numbered as if they were words, too; a row is in
@@ -76,7 +77,7 @@ class WordScores:
         self.place = np.where(placed, np.cumsum(placed) - 1, -1)
         self.place_before = np.concatenate([[0], np.cumsum(placed)])[_SPECIAL:]
         self.places = int(np.count_nonzero(placed)) + 1
-        self.rare = _Highest(shares)
+        self.rare = RangeMaximum(shares)
         if model is None:
             row = torch.tensor([[0.0, lexicon.unknown, *lexicon.log_probs, -torch.inf]])
             row = torch.nn.functional.pad(row, (0, _BLOCK), value=-torch.inf)
@@ -136,29 +137,6 @@ class WordScores:
         assert self.model is not None
         numbers = torch.from_numpy(self.numbers[words + _SPECIAL])
         return self.model.rare_log_probs(vectors, numbers).double().numpy()
-
-
-class _Highest:
-    """The highest number in any stretch of a list, after a preparation that takes all its powers of two.
-
-    Bender and Farach-Colton 2000, doi:10.1007/10719839_9.
-    """
-
-    def __init__(self, values: Values) -> None:
-        self.levels = [values]
-        while (half := 1 << (len(self.levels) - 1)) * 2 <= len(values):
-            below = self.levels[-1]
-            self.levels.append(np.maximum(below[:-half], below[half:]))
-        # All of them in one, each from where it begins.
-        self.starts = np.concatenate([[0], np.cumsum([len(level) for level in self.levels])])
-        self.values = np.concatenate(self.levels)
-
-    def __call__(self, first: Numbers, last: Numbers) -> Values:
-        """The highest from `first` to before `last`, which is behind it."""
-        level = np.frexp((last - first).astype(np.float64))[1] - 1  # of the power of two that fits
-        start = self.starts[level]
-        highest: Values = np.maximum(self.values[start + first], self.values[start + last - (1 << level)])
-        return highest
 
 
 class Histories:
