@@ -10,19 +10,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from caption.attention import Glance, light
     from caption.captioner import Caption, Captioner
     from caption.images import open_image
     from caption.options import DescribeOptions
+    from caption.output.attention import Glance, light
     from common.errors import InputError
 
 _ROOMS = {
     "Caption": "caption.captioner",
     "Captioner": "caption.captioner",
     "DescribeOptions": "caption.options",
-    "Glance": "caption.attention",
+    "Glance": "caption.output.attention",
     "InputError": "common.errors",
-    "light": "caption.attention",
+    "light": "caption.output.attention",
     "open_image": "caption.images",
 }
 
@@ -32,7 +32,7 @@ __all__ = ["Caption", "Captioner", "DescribeOptions", "Glance", "InputError", "l
 def __getattr__(name: str) -> object:
     """Import the public names when they are first asked for: `import caption` alone costs nothing."""
     if name in _ROOMS:
-        from common.command import check_builds
+        from common.commands.command import check_builds
 
         check_builds("torchvision")
         return getattr(import_module(_ROOMS[name]), name)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from caption import writers
 from caption.options import DescribeOptions, TrainOptions
-from caption.sidecars import EXISTING
-from common.command import (
+from caption.output import writers
+from caption.output.sidecars import EXISTING
+from common.commands.command import (
     add_average_options,
     add_batch_options,
     add_shared_options,
@@ -18,7 +18,7 @@ from common.command import (
     positive,
     share,
 )
-from common.options import add_options
+from common.commands.options import add_options
 
 _OUTPUT_HELP = (
     "txt: a folder, with one file a photograph, or a file for a single photograph; jsonl, csv, html: one "

@@ -20,15 +20,15 @@ from torch import Tensor, nn
 from caption.captioner import Captioner
 from caption.images import load_image
 from caption.options import LOADERS, DescribeOptions
-from common.batch import Job, in_batches
 from common.benchmark import timings
-from common.command import at_least, keep_memory, run_command
+from common.commands.batch import Job, in_batches
+from common.commands.command import at_least, keep_memory, run_command
+from common.commands.inputs import Input
+from common.core.recurrent import RecurrentConfig
+from common.core.search import BeamOptions, beam_search
+from common.core.topologies import FromVector
 from common.errors import InputError
-from common.inputs import Input
 from common.manifest import read_manifest
-from common.recurrent import RecurrentConfig
-from common.search import BeamOptions, beam_search
-from common.topologies import FromVector
 
 SAMPLES = Path(__file__).parent / "samples"
 

@@ -17,19 +17,19 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from caption.attention import Glance, glances
-from caption.doubt import says_less
-from caption.encoder import EncoderConfig
 from caption.images import is_blank, load_image
-from caption.network import CaptionConfig, CaptionNetwork, Decoder, DecoderState, Scene
+from caption.model.doubt import says_less
+from caption.model.encoder import EncoderConfig
+from caption.model.network import CaptionConfig, CaptionNetwork, Decoder, DecoderState, Scene
+from caption.model.text import END, START, UNKNOWN, Vocabulary, tokenize
 from caption.options import DescribeOptions
-from caption.text import END, START, UNKNOWN, Vocabulary, tokenize
-from common.building import require_sizes
+from caption.output.attention import Glance, glances
+from common.core.quantized import can_multiply_in_8_bits
+from common.core.recurrent import without_initial_weights
+from common.core.search import BeamOptions, Hypothesis, beam_search, sample
 from common.errors import InputError
-from common.model_files import find_model, read_model
-from common.quantized import can_multiply_in_8_bits
-from common.recurrent import without_initial_weights
-from common.search import BeamOptions, Hypothesis, beam_search, sample
+from common.models.building import require_sizes
+from common.models.files import find_model, read_model
 
 BUNDLED = Path(__file__).parent / "models"
 

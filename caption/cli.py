@@ -21,17 +21,17 @@ from caption.options import (
     TrainOptions,
 )
 from caption.sources import Pictures, collect_photographs
-from common.batch import Job, Outcome, in_batches, run
-from common.command import (
+from common.commands.batch import Job, Outcome, in_batches, run
+from common.commands.command import (
     check_builds,
     keep_memory,
     load_page,
     resolve_device,
     run_command,
 )
+from common.commands.options import read_options
+from common.commands.paths import require_apart
 from common.errors import InputError
-from common.options import read_options
-from common.paths import require_apart
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -132,7 +132,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     captioner, options = _load(arguments)
     from tqdm import tqdm
 
-    from caption.evaluate import evaluate as evaluate_captioner
+    from caption.measuring.evaluate import evaluate as evaluate_captioner
 
     with tqdm(unit="photo", disable=not sys.stderr.isatty()) as bar:
         report = evaluate_captioner(
@@ -155,7 +155,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
 def train(arguments: argparse.Namespace) -> int:
     """Train a captioner."""
     check_builds("torchvision")
-    from caption.train import train as train_captioner
+    from caption.training.train import train as train_captioner
 
     options = read_options(TrainOptions, arguments)
     train_captioner(options)
@@ -167,7 +167,7 @@ def average(arguments: argparse.Namespace) -> int:
     """Write the mean of several models."""
     check_builds("torchvision")
     from caption.captioner import BUNDLED
-    from common.averaging import average as average_models
+    from common.models.averaging import average as average_models
 
     average_models(arguments.models, arguments.shares, arguments.output, BUNDLED, "Captioner")
     return 0

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from caption.images import SIZE, load_image
-from caption.text import is_plain
+from caption.model.text import is_plain
 from common.errors import InputError
 from common.manifest import read_manifest
 

@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from caption import writers
-from caption.metadata import has_description, obstacle, write_description
-from caption.sidecars import plan_sidecars, write_sidecars
+from caption.output import writers
+from caption.output.metadata import has_description, obstacle, write_description
+from caption.output.sidecars import plan_sidecars, write_sidecars
 from caption.sources import PIPED, SHEET, Pictures
-from common.batch import Job, plan_outputs, write_outputs
+from common.commands.batch import Job, plan_outputs, write_outputs
+from common.commands.inputs import Input
+from common.commands.paths import require_apart
 from common.errors import InputError
-from common.inputs import Input
-from common.paths import require_apart
 
 if TYPE_CHECKING:
     from caption.captioner import Caption, Captioner
@@ -105,8 +105,8 @@ def with_attention(
     sheets = {job.input.path: job for job in plan}
 
     def render(caption: Caption, path: str, format: str) -> bytes:
-        from caption.attention import draw
         from caption.images import open_image
+        from caption.output.attention import draw
 
         image, sheet = open_image(pictures.open(path)), io.BytesIO()
         draw(image, load().glances(image, caption.text)).save(sheet, "png")

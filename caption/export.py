@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from caption.images import SIZE
-from caption.network import CaptionNetwork, Decoder
-from caption.text import END, START
-from common.onnx_export import Port, to_onnx, write_onnx
+from caption.model.network import CaptionNetwork, Decoder
+from caption.model.text import END, START
+from common.models.onnx_export import Port, to_onnx, write_onnx
 
 ENCODER, DECODER = "encoder.onnx", "decoder.onnx"
 

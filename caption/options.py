@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from common.fields import check
-from common.options import Device, Precision
+from common.commands.options import Device, Precision
+from common.models.fields import check
 
-# The encoder that ships; `caption.encoder` knows the others.
+# The encoder that ships; `caption.model.encoder` knows the others.
 LITE0 = "efficientnet_lite0"
 
 # What of the encoder can learn: all of it, or the upper half alone, whose input is worked out once.
@@ -86,7 +86,7 @@ class TrainOptions:
         cache: directory for decoded pictures and what encoders make of them.
         init: a model directory to start from instead of a new decoder.
         decoder_from: a model directory whose decoder a new one takes over, as far as shapes and words agree.
-        encoder: which network looks; see `caption.encoder`.
+        encoder: which network looks; see `caption.model.encoder`.
         encoder_weights: a safetensors file with ImageNet weights of EfficientNet-Lite0, or
             "torchvision" for that package's own weights, which it downloads.
         mirrored: show what was worked out once the other way round as well, which takes twice the room.

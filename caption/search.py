@@ -22,12 +22,12 @@ from torch import Tensor
 
 from caption.captioner import BUNDLED, Captioner
 from caption.images import load_image
-from caption.network import Scene
+from caption.model.network import Scene
 from caption.options import LOADERS
-from common.batch import Job, Summary, in_batches, run
+from common.commands.batch import Job, Summary, in_batches, run
+from common.commands.inputs import Input
 from common.errors import InputError
-from common.inputs import Input
-from common.model_files import CONFIG, find_model
+from common.models.files import CONFIG, find_model
 
 _SQLITE = b"SQLite format 3\0"
 _APPLICATION = 0x43415049  # "CAPI", by which SQLite's own header tells an index from other databases

@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import BinaryIO
 
+from common.commands.inputs import Input, collect_inputs, say_passed_over
 from common.errors import InputError
-from common.inputs import Input, collect_inputs, say_passed_over
 
 # Folders are searched for these; a file that is named may be called anything.
 SUFFIXES = (

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from common.command import at_least, run_command
-from common.recurrent import Cell, RecurrentConfig, RecurrentStack
+from common.commands.command import at_least, run_command
+from common.core.recurrent import Cell, RecurrentConfig, RecurrentStack
 
 
 @dataclass(frozen=True)

@@ -11,25 +11,25 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from common.errors import InputError
-    from speech.alignment import Word
-    from speech.audio import AudioOptions
-    from speech.language_model import LanguageModel
+    from speech.language.recurrent import LanguageModel
     from speech.options import DecodingOptions
+    from speech.placing.alignment import Word
     from speech.recognizer import Recognizer
+    from speech.sound.audio import AudioOptions
     from speech.stream import Stream, Update
     from speech.transcript import Segment, Transcript
 
 _ROOMS = {
-    "AudioOptions": "speech.audio",
+    "AudioOptions": "speech.sound.audio",
     "DecodingOptions": "speech.options",
     "InputError": "common.errors",
-    "LanguageModel": "speech.language_model",
+    "LanguageModel": "speech.language.recurrent",
     "Recognizer": "speech.recognizer",
     "Segment": "speech.transcript",
     "Stream": "speech.stream",
     "Transcript": "speech.transcript",
     "Update": "speech.stream",
-    "Word": "speech.alignment",
+    "Word": "speech.placing.alignment",
 }
 
 __all__ = [
@@ -49,7 +49,7 @@ __all__ = [
 def __getattr__(name: str) -> object:
     """Import the public names when they are first asked for: `import speech` alone costs nothing."""
     if name in _ROOMS:
-        from common.command import check_builds
+        from common.commands.command import check_builds
 
         check_builds("torchaudio")
         return getattr(import_module(_ROOMS[name]), name)

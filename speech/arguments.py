@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from common.command import (
+from common.commands.command import (
     add_average_options,
     add_batch_options,
     add_shared_options,
@@ -14,10 +14,10 @@ from common.command import (
     make_parser,
     share,
 )
-from common.options import add_options, field_docs, shown_value
-from speech.language_model_options import CountOptions, LanguageModelOptions
+from common.commands.options import add_options, field_docs, shown_value
+from speech.language.options import CountOptions, LanguageModelOptions
 from speech.options import DecodingOptions, TrainOptions
-from speech.writers import WRITERS
+from speech.output.writers import WRITERS
 
 OUTPUT_HELP = (
     "folder for the transcripts, one file a recording and format, in the same folders as the recordings, or "

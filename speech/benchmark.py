@@ -19,14 +19,14 @@ import torch
 from torch import Tensor
 
 from common.benchmark import timings
-from common.command import at_least, run_command
+from common.commands.command import at_least, run_command
 from common.errors import InputError
 from common.manifest import read_manifest
-from speech.audio import SAMPLE_RATE, load_audio
-from speech.network import SpeechNetwork
+from speech.model.network import SpeechNetwork
 from speech.options import DecodingOptions
 from speech.peers import peers
 from speech.recognizer import Recognizer
+from speech.sound.audio import SAMPLE_RATE, load_audio
 
 SAMPLES = Path(__file__).parent / "samples"
 

@@ -15,24 +15,24 @@ from shutil import get_terminal_size
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from common.batch import Outcome, run, write_outputs
-from common.command import check_builds, load_page, resolve_device, run_command
+from common.commands.batch import Outcome, run, write_outputs
+from common.commands.command import check_builds, load_page, resolve_device, run_command
+from common.commands.options import read_options
+from common.commands.outputs import Job
+from common.commands.progress import Meter
 from common.errors import InputError
 from common.files import write_whole
-from common.options import read_options
-from common.outputs import Job
-from common.progress import Meter
 from speech.arguments import make_speech_parser
 from speech.destinations import chosen_formats, chosen_inputs, chosen_jobs, decoding_options, is_one_file
-from speech.language_model_options import CountOptions, LanguageModelOptions
+from speech.language.options import CountOptions, LanguageModelOptions
 from speech.options import DecodingOptions, TrainOptions
-from speech.writers import LINE_FORMATS, WRITERS, as_json
+from speech.output.writers import LINE_FORMATS, WRITERS, as_json
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from speech.audio import AudioOptions
     from speech.recognizer import Recognizer
+    from speech.sound.audio import AudioOptions
     from speech.stream import Update
     from speech.transcript import Transcript
 
@@ -153,7 +153,7 @@ def align(arguments: argparse.Namespace) -> int:
 
 def _audio(arguments: argparse.Namespace) -> AudioOptions:
     """Which sound of the recordings somebody wants to be heard."""
-    from speech.audio import AudioOptions
+    from speech.sound.audio import AudioOptions
 
     return AudioOptions(arguments.track, getattr(arguments, "channels", "mix") == "split")
 
@@ -161,7 +161,7 @@ def _audio(arguments: argparse.Namespace) -> AudioOptions:
 def _align_manifest(arguments: argparse.Namespace) -> int:
     """Find the words of every recording of a manifest, and print or write it with them."""
     recognizer = _recognizer(arguments)
-    from speech.word_times import with_word_times
+    from speech.measuring.word_times import with_word_times
 
     output: Path | None = arguments.output
     folder = Path() if output is None else output.parent
@@ -187,8 +187,8 @@ def evaluate(arguments: argparse.Namespace) -> int:
     """Score a recogniser on a manifest, and print the scores."""
     recognizer, options = _load(arguments)
     helpers = _helpers(arguments)
-    from speech.evaluate import evaluate as evaluate_recognizer
-    from speech.evaluate import evaluate_live, evaluate_timing
+    from speech.measuring.evaluate import evaluate as evaluate_recognizer
+    from speech.measuring.evaluate import evaluate_live, evaluate_timing
 
     more: dict[str, object] = {}
     if arguments.timing:
@@ -214,7 +214,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
 def train(arguments: argparse.Namespace) -> int:
     """Train a recogniser."""
     check_builds("torchaudio")
-    from speech.train import train as train_recognizer
+    from speech.training.train import train as train_recognizer
 
     options = read_options(TrainOptions, arguments)
     train_recognizer(options)
@@ -225,7 +225,7 @@ def train(arguments: argparse.Namespace) -> int:
 def train_lm(arguments: argparse.Namespace) -> int:
     """Train a language model."""
     check_builds()
-    from speech.train_language_model import train_language_model
+    from speech.language.train import train_language_model
 
     options = read_options(LanguageModelOptions, arguments)
     train_language_model(options)
@@ -236,7 +236,7 @@ def train_lm(arguments: argparse.Namespace) -> int:
 def count_lm(arguments: argparse.Namespace) -> int:
     """Make an n-gram language model."""
     check_builds()
-    from speech.count_language_model import count_language_model
+    from speech.language.count import count_language_model
 
     options = read_options(CountOptions, arguments)
     count_language_model(options)
@@ -246,7 +246,7 @@ def count_lm(arguments: argparse.Namespace) -> int:
 
 def average(arguments: argparse.Namespace) -> int:
     """Write the mean of several models."""
-    from common.averaging import average as average_models
+    from common.models.averaging import average as average_models
     from speech.recognizer import BUNDLED
 
     average_models(arguments.models, arguments.shares, arguments.output, BUNDLED, "Speech recogniser")
@@ -308,7 +308,7 @@ def _read_text(path: Path) -> str:
 
 def _measure(hours: Meter, jobs: Iterable[Job]) -> None:
     """Find out how much there is to do, while it is being done."""
-    from speech.segments import recording_seconds
+    from speech.sound.segments import recording_seconds
 
     for job in jobs:
         hours.expect(recording_seconds(job.input.path) / 3600)

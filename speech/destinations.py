@@ -11,15 +11,15 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from common.commands.inputs import Input, collect_inputs, say_passed_over
+from common.commands.outputs import Job, plan_file, plan_outputs
 from common.errors import InputError
 from common.files import file_identity
-from common.inputs import Input, collect_inputs, say_passed_over
-from common.model_directory import find_model, model_identity
-from common.outputs import Job, plan_file, plan_outputs
+from common.models.directory import find_model, model_identity
 from speech.bundled import BUNDLED
-from speech.formats import SUFFIXES
 from speech.options import DecodingOptions
-from speech.writers import LINE_FORMATS, WRITERS
+from speech.output.writers import LINE_FORMATS, WRITERS
+from speech.sound.formats import SUFFIXES
 
 
 def chosen_inputs(arguments: argparse.Namespace) -> list[Input]:

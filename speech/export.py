@@ -19,15 +19,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from common.core.recurrent import RecurrentStack, State
 from common.manifest import read_manifest
-from common.onnx_export import Port, require, to_onnx, write_onnx
-from common.recurrent import RecurrentStack, State
-from speech.audio import load_audio
-from speech.decoding import greedy
-from speech.features import FeatureConfig, LogMel
-from speech.network import SpeechNetwork
-from speech.scoring import error_rates
-from speech.subwords import Subwords
+from common.models.onnx_export import Port, require, to_onnx, write_onnx
+from speech.measuring.scoring import error_rates
+from speech.model.network import SpeechNetwork
+from speech.model.subwords import Subwords
+from speech.search.decoding import greedy
+from speech.sound.audio import load_audio
+from speech.sound.features import FeatureConfig, LogMel
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -134,7 +134,7 @@ def _in_8_bits(model: ModelProto) -> ModelProto:
 
 
 class _BatchLogMel(nn.Module):
-    """`speech.features.LogMel` for recordings of unlike length at once, without Fourier transform.
+    """`speech.sound.features.LogMel` for recordings of unlike length at once, without Fourier transform.
 
     Not every runtime has that operator. A convolution with windowed cosines and sines is the same.
     """

@@ -6,9 +6,9 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.commands.options import Device, Precision
 from common.errors import InputError
-from common.fields import check
-from common.options import Device, Precision
+from common.models.fields import check
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from dataclasses import replace
 
 from rapidfuzz.distance import Levenshtein
 
-from speech.alignment import Piece, Word
-from speech.decoding import collapse
-from speech.subwords import Subwords
-from speech.text import normalize
+from speech.model.subwords import Subwords
+from speech.model.text import normalize
+from speech.placing.alignment import Piece, Word
+from speech.search.decoding import collapse
 from speech.transcript import Segment, Transcript
 
 
@@ -25,7 +25,7 @@ class OriginalText:
         text: as it was given.
 
     Attributes:
-        normalized: what of it is said, as `speech.text.normalize` makes it; empty if it has no letters.
+        normalized: what of it is said, as `speech.model.text.normalize` makes it; empty if it has no letters.
     """
 
     def __init__(self, text: str) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from speech.audio import SAMPLE_RATE
+from speech.sound.audio import SAMPLE_RATE
 
 # wav2vec2's attention takes memory that grows with the square of the length.
 _WAV2VEC2_SECONDS = 30

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 
-from common.processes import Helpers
+from common.commands.processes import Helpers
 from speech.pool import End, Heard, batches, pools, read_ahead
 from speech.transcript import Part, Recording
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from common.errors import InputError
-from speech.buckets import by_length
+from speech.model.buckets import by_length
 
 Item = TypeVar("Item")
 

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from common.errors import InputError, UnexpectedError
-from speech.audio import SAMPLE_RATE, AudioOptions, AudioReader, is_silence, not_recorded
-from speech.detector import Detector
 from speech.pool import End, Heard
-from speech.segments import RecordingSplitter, SoundSegment, clean
+from speech.sound.audio import SAMPLE_RATE, AudioOptions, AudioReader, is_silence, not_recorded
+from speech.sound.detector import Detector
+from speech.sound.segments import RecordingSplitter, SoundSegment, clean
 
 Source = str | Path | BinaryIO | Tensor
 

@@ -14,29 +14,29 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from common.commands.processes import Helpers
+from common.core.quantized import multiplies_bfloat16_faster
 from common.errors import InputError
-from common.model_files import find_model, read_model
-from common.processes import Helpers
-from common.quantized import multiplies_bfloat16_faster
-from speech.alignment import Piece, Word, align_pieces, forced_path, steps_needed, words_of_path
-from speech.audio import SAMPLE_RATE, AudioOptions, load_audio, require_sound
+from common.models.files import find_model, read_model
 from speech.bundled import BUNDLED
-from speech.decoding import Decoder, least_wrong
-from speech.detector import SpeechDetector
-from speech.features import LogMel
-from speech.language_model import SPECIAL, LanguageModel, load_language_model
-from speech.lexicon import Lexicon
-from speech.network import SpeechNetwork, network_from_model
-from speech.ngram import NgramModel, is_ngram_model, load_ngram_model
+from speech.language.lexicon import Lexicon
+from speech.language.ngram import NgramModel, is_ngram_model, load_ngram_model
+from speech.language.recurrent import SPECIAL, LanguageModel, load_language_model
+from speech.model.network import SpeechNetwork, network_from_model
+from speech.model.subwords import Subwords
 from speech.options import DecodingOptions
 from speech.original_text import OriginalText, fit
 from speech.pipeline import Timed, hear_all, timed
+from speech.placing.alignment import Piece, Word, align_pieces, forced_path, steps_needed, words_of_path
+from speech.placing.timing import Quiet
 from speech.pool import Heard
 from speech.reading import Source, read_all, source_name
-from speech.segments import clean
+from speech.search.decoding import Decoder, least_wrong
+from speech.sound.audio import SAMPLE_RATE, AudioOptions, load_audio, require_sound
+from speech.sound.detector import SpeechDetector
+from speech.sound.features import LogMel
+from speech.sound.segments import clean
 from speech.stream import Stream
-from speech.subwords import Subwords
-from speech.timing import Quiet
 from speech.transcript import Transcript, joined
 
 WordHelpers = Helpers[Sequence[Heard], Timed[tuple[Word, ...]]]
@@ -189,7 +189,7 @@ class Recognizer:
             yield number, recording.result(joined), recording.seconds
 
     def helpers(self, count: int, options: DecodingOptions | None = None) -> WordHelpers:
-        """Processes that recognise beside this one; see `common.processes.Helpers`, and close them.
+        """Processes that recognise beside this one; see `common.commands.processes.Helpers`, and close them.
 
         A script that uses them does its work under `if __name__ == "__main__"`, because they import it.
 

@@ -19,11 +19,11 @@ import torch
 from torch import Tensor
 
 from common.errors import InputError
-from speech.alignment import Word
-from speech.audio import LOWEST_RATE, SAMPLE_RATE, AudioReader, Resampler
-from speech.detector import Detector
-from speech.formats import HEAD_BYTES, begins_a_file
-from speech.segments import SoundSegment, SplitOptions, Splitter, clean
+from speech.placing.alignment import Word
+from speech.sound.audio import LOWEST_RATE, SAMPLE_RATE, AudioReader, Resampler
+from speech.sound.detector import Detector
+from speech.sound.formats import HEAD_BYTES, begins_a_file
+from speech.sound.segments import SoundSegment, SplitOptions, Splitter, clean
 
 # The unfinished segment is read again when it has grown by the larger of the two: some seconds, a share of
 # its length. The share bounds the cost of long speech without pauses: its sound is read 20 times at most.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 from common.errors import InputError
-from speech.alignment import Word
+from speech.placing.alignment import Word
 from speech.pool import End, Heard
 
 Part = TypeVar("Part")  # what is made of a segment
@@ -74,7 +74,7 @@ class Transcript:
         return Transcript(text, duration, words, _mean(words) if words else None, ordered)
 
     def to_txt(self) -> str:
-        """The text, a line a segment; see `speech.writers` for this and the other formats."""
+        """The text, a line a segment; see `speech.output.writers` for this and the other formats."""
         return self._written("txt")
 
     def to_srt(self) -> str:
@@ -94,7 +94,7 @@ class Transcript:
         return self._written("json", path)
 
     def _written(self, format: str, path: str = "") -> str:
-        from speech.writers import WRITERS
+        from speech.output.writers import WRITERS
 
         return WRITERS[format](self, path)
 

@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 import tomllib
+from collections.abc import Collection, Iterable, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,20 @@ BELOW = {
     "caption": {"common", "caption"},
     "demos": {"demos", "speech", "caption"},
 }
+# The order of the rooms and packages of a floor: each imports from those before it, and from itself. What a
+# room names for its types alone (`if TYPE_CHECKING`) does not count, as nothing is imported then.
+ORDER = {
+    "common": "errors files manifest core models commands training benchmark lessons",
+    "speech": """bundled options sound model language search placing output pool transcript original_text
+        reading pipeline stream recognizer measuring training export peers benchmark arguments destinations
+        cli""",
+    "caption": """options images model output captioner data measuring training search sources arguments
+        destinations export benchmark cli""",
+    "demos": "shell live caption_page speech_page",
+}
+# A late import that goes up: a transcript offers its formats, and the writers need it for its types alone.
+UPWARDS = {("speech.transcript", "speech.output.writers")}
+LONGEST_ROOM = 400  # lines
 PUBLIC = {"speech": set(speech.__all__), "caption": set(caption.__all__)}
 
 
@@ -53,6 +69,55 @@ def forbidden_arrows(floor: str, room: str, source: str) -> list[str]:
     return wrong
 
 
+def rooms() -> dict[str, Path]:
+    """The house's modules by name."""
+    return {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for floor in HOUSE
+        for path in (ROOT / floor).rglob("*.py")
+    }
+
+
+def imported_rooms(room: str, source: str, known: Collection[str]) -> set[str]:
+    """The modules of the house that a file imports when it runs, at its top or later."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = [ast.Pass()]
+    found = set()
+    for module, name in imported_names(ast.unparse(tree)):
+        inner = f"{module}.{name}"
+        found.add(inner if inner in known else module)
+    return {one for one in found if one in known and one != room}
+
+
+def place(module: str) -> int:
+    """Where the room or package of a module stands in its floor's order; the public face stands last."""
+    floor, *inner = module.split(".")
+    order = ORDER[floor].split()
+    return order.index(inner[0]) if inner else len(order)
+
+
+def arrows_up(room: str, targets: Iterable[str]) -> list[str]:
+    """The imports of one module that go up within its floor."""
+    floor = room.split(".")[0]
+    return [
+        f"{room} imports {target}"
+        for target in targets
+        if target.split(".")[0] == floor and place(target) > place(room) and (room, target) not in UPWARDS
+    ]
+
+
+def circles(graph: Mapping[str, Collection[str]]) -> list[str]:
+    """Modules that import each other, directly or round some corners; empty where there are none."""
+    sorter = TopologicalSorter(graph)
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
 def modules_after(program: str) -> set[str]:
     """What a fresh Python has imported after a program."""
     listing = f"{program}\nimport sys\nprint(*{{name.split('.')[0] for name in sys.modules}})"
@@ -71,12 +136,34 @@ def test_imports_go_down_never_up_and_never_sideways() -> None:
     assert not wrong
 
 
+def test_rooms_of_a_floor_import_those_before_them_and_never_in_a_circle() -> None:
+    known = rooms()
+    graph = {
+        room: imported_rooms(room, path.read_text(encoding="utf-8"), known) for room, path in known.items()
+    }
+    assert not [arrow for room, targets in graph.items() for arrow in arrows_up(room, targets)]
+    assert not circles({room: targets - {up for _, up in UPWARDS} for room, targets in graph.items()})
+
+
+def test_an_arrow_up_within_a_floor_and_a_circle_are_found() -> None:
+    source = "from common.commands.batch import run\nif TYPE_CHECKING:\n    from common.lessons import gates"
+    targets = imported_rooms("common.core.search", source, rooms())
+    assert targets == {"common.commands.batch"}
+    assert arrows_up("common.core.search", targets) == ["common.core.search imports common.commands.batch"]
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}})
+
+
+def test_no_room_is_longer_than_a_reader_can_hold() -> None:
+    lengths = {room: len(path.read_text(encoding="utf-8").splitlines()) for room, path in rooms().items()}
+    assert not {room: lines for room, lines in lengths.items() if lines > LONGEST_ROOM}
+
+
 @pytest.mark.parametrize(
     ("floor", "source"),
     [
-        ("common", "def late():\n    import speech.text"),
+        ("common", "def late():\n    import speech.model.text"),
         ("speech", "from caption.images import load_image"),
-        ("caption", "import common.search, speech"),
+        ("caption", "import common.core.search, speech"),
         ("speech", "from demos.speech_page import open_page"),
         ("demos", "from caption.captioner import Captioner"),
         ("demos", "from speech import recognizer"),
@@ -90,7 +177,7 @@ def test_an_arrow_in_another_direction_is_found(floor: str, source: str) -> None
 @pytest.mark.parametrize(
     ("floor", "source"),
     [
-        ("speech", "import torch\nfrom common.search import sample\nfrom speech import text"),
+        ("speech", "import torch\nfrom common.core.search import sample\nfrom speech import text"),
         ("demos", "from speech import Recognizer\nfrom demos.shell import page"),
     ],
 )
@@ -108,7 +195,16 @@ def test_packages_are_listed_by_name() -> None:
 
 
 @pytest.mark.parametrize(
-    "package", ["common", "speech", "caption", "speech.cli", "caption.cli", "common.command", "common.batch"]
+    "package",
+    [
+        "common",
+        "speech",
+        "caption",
+        "speech.cli",
+        "caption.cli",
+        "common.commands.command",
+        "common.commands.batch",
+    ],
 )
 def test_nothing_heavy_is_imported_before_it_is_needed(package: str) -> None:
     heavy = {"torch", "numpy", "PIL", "av", "lightning", "gradio", "tqdm"}

@@ -8,10 +8,10 @@ import pytest
 
 from caption import Captioner
 from caption.data import read_photographs
-from caption.evaluate import score_captions
+from caption.measuring.evaluate import score_captions
 from common.manifest import read_manifest
 from speech import Recognizer
-from speech.scoring import error_rates
+from speech.measuring.scoring import error_rates
 
 ROOT = Path(__file__).parents[1]
 ENGLISH, PHOTOS = ROOT / "speech" / "models" / "english", ROOT / "caption" / "models" / "photos"

@@ -24,9 +24,9 @@ import torch
 from torch import Tensor
 
 from common.benchmark import compare, timings
-from common.command import at_least, run_command
+from common.commands.command import at_least, run_command
+from common.core.recurrent import RecurrentConfig, RecurrentStack
 from common.lessons.learning import make_parser, set_up
-from common.recurrent import RecurrentConfig, RecurrentStack
 
 
 @dataclass(frozen=True)

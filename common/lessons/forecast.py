@@ -23,11 +23,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from common.command import at_least, run_command
+from common.commands.command import at_least, run_command
+from common.core.recurrent import RecurrentConfig
+from common.core.topologies import Aligned
 from common.lessons.drawing import Chart, Line, write_png
 from common.lessons.learning import learn, make_parser, set_up
-from common.recurrent import RecurrentConfig
-from common.topologies import Aligned
 
 SERIES = Path(__file__).parent / "data" / "co2.csv"
 YEAR = 12  # months, of the season and of the longest forecast

@@ -2,7 +2,7 @@
 
 `python -m common.lessons.gates`. At some steps a number is to be written down, at some the register is to be
 erased, at all others the input is noise and the number is to be kept. The output at each step is what the
-register holds. `common.gates` computes what each gate did; here it is averaged by what was to be done:
+register holds. `common.core.gates` computes what each gate did; here it is averaged by what was to be done:
 
     write  the input gate opens, the forget gate lets go of what was
     erase  the forget gate closes, nothing comes in
@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from common.command import at_least, run_command
-from common.gates import Trace, trace_gates
+from common.commands.command import at_least, run_command
+from common.core.gates import Trace, trace_gates
+from common.core.recurrent import Cell, RecurrentConfig
+from common.core.topologies import Aligned
 from common.lessons.drawing import Chart, Line, Shades, write_png
 from common.lessons.learning import learn, make_parser, set_up
-from common.recurrent import Cell, RecurrentConfig
-from common.topologies import Aligned
 
 COMMANDS = ("write", "erase", "keep")
 GATES: dict[Cell, tuple[str, ...]] = {"lstm": ("input", "forget", "output"), "gru": ("update", "reset")}

@@ -22,12 +22,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from common.command import at_least, run_command
+from common.commands.command import at_least, run_command
+from common.core.recurrent import Cell, RecurrentConfig, RecurrentStack
 from common.lessons.drawing import Chart, Line, write_png
 from common.lessons.learning import make_parser, set_up
 from common.lessons.long_lags import CHANCE, Result, diverge_or_converge, solve_all
 from common.lessons.starts import Start, gaussian, keeping_bias, pytorch_start, spectral_radius
-from common.recurrent import Cell, RecurrentConfig, RecurrentStack
 
 Verdict = Literal["vanishes", "reaches", "explodes", "is cut"]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from common.command import at_least
+from common.commands.command import at_least
 
 
 def make_parser(name: str, description: str) -> argparse.ArgumentParser:

@@ -22,10 +22,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from common.core.recurrent import Cell, RecurrentConfig
+from common.core.topologies import Aligned, ToVector
 from common.lessons.learning import learn
 from common.lessons.starts import Start, gaussian, keeping_up_to, pytorch_start
-from common.recurrent import Cell, RecurrentConfig
-from common.topologies import Aligned, ToVector
 
 Problem = Literal["copying", "adding"]
 

@@ -17,12 +17,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from common.command import at_least, run_command
+from common.commands.command import at_least, run_command
+from common.core.recurrent import RecurrentConfig
+from common.core.search import BeamOptions, beam_search
+from common.core.topologies import Attentive, EncoderDecoder
 from common.lessons.drawing import Shades, write_png
 from common.lessons.learning import learn, make_parser, set_up
-from common.recurrent import RecurrentConfig
-from common.search import BeamOptions, beam_search
-from common.topologies import Attentive, EncoderDecoder
 
 ONES = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "

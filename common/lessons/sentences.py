@@ -20,12 +20,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from common.command import at_least, run_command
+from common.commands.command import at_least, run_command
+from common.core.recurrent import LockedDropout, RecurrentConfig
+from common.core.topologies import ToVector
 from common.errors import InputError
 from common.lessons.drawing import Chart, Line, write_png
 from common.lessons.learning import learn, make_parser, set_up
-from common.recurrent import LockedDropout, RecurrentConfig
-from common.topologies import ToVector
 
 PADDING, UNKNOWN = 0, 1  # places before the known words'
 _VECTOR, _HIDDEN, _BATCH = 64, 64, 32

@@ -1,7 +1,7 @@
 """Where a network starts: what is done to a fresh recurrent stack before it is measured or trained.
 
 Comes in: a stack, and a generator where numbers are drawn. Goes out: the same stack, other weights. The core
-itself starts orthogonal, an LSTM's forget gates a little open (`common.recurrent`).
+itself starts orthogonal, an LSTM's forget gates a little open (`common.core.recurrent`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from common.recurrent import RecurrentStack
+from common.core.recurrent import RecurrentStack
 
 Start = Callable[[RecurrentStack, torch.Generator], None]
 

@@ -1,0 +1,4 @@
+"""How good captions are: BLEU, ROUGE-L, CIDEr, things named.
+
+Comes in: captions and what people said. Goes out: figures.
+"""

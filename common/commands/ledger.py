@@ -1,0 +1,251 @@
+"""A small file in an output folder that remembers what each output was made from, and how.
+
+Comes in: outputs with their inputs, one line each as they are written. Goes out: whether an output that is
+there is what would be written now. A line is appended in one piece; a last one that a kill tore is passed
+over.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from common.commands.inputs import Input
+from common.errors import InputError
+from common.files import write_error
+
+NAME = ".outputs.tsv"
+_HEADER = b"#outputs 1"
+_SETTINGS = b"#settings"
+_TORN = b"\t!"  # ends a line that a kill tore: it is none with a field too many
+_ESCAPES = {92: "\\\\", 9: "\\t", 10: "\\n", 13: "\\r"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """What an output is made from.
+
+    Attributes:
+        path: of the input, as it is reached from the folder of the outputs, so that both can be moved
+            together; "-" is standard input, which is never the same twice.
+        size: of its file, in bytes.
+        changed: when the file was last changed, in nanoseconds.
+    """
+
+    path: str
+    size: int = 0
+    changed: int = 0
+
+    @staticmethod
+    def of(one: Input, folder: Path) -> Source:
+        """The state of an input now; `folder` is that of the outputs, resolved."""
+        if one.path == "-":
+            return Source("-")
+        location = str(one.location)
+        try:
+            path = os.path.relpath(location, folder)
+        except ValueError:  # on another drive
+            path = location
+        try:
+            state = os.stat(location)  # noqa: PTH116 - pathlib's raises for a path that is too long
+        except (OSError, ValueError):
+            return Source(path)
+        return Source(path, state.st_size, state.st_mtime_ns)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One line: an output, what it was made from and how, and the output's own size and time of change."""
+
+    source: Source
+    settings: str
+    size: int
+    changed: int
+
+    def is_of(self, state: os.stat_result) -> bool:
+        """Whether a file is the one that was written then."""
+        return (self.size, self.changed) == (state.st_size, state.st_mtime_ns)
+
+
+class Ledger:
+    """What is known of the outputs in a folder.
+
+    Args:
+        folder: of the outputs; the file is made with the first line.
+        settings: what else decides an output: options and model. They are JSON.
+
+    Raises:
+        InputError: if the file is there and cannot be read, or is something else.
+    """
+
+    def __init__(self, folder: Path, settings: Mapping[str, object]) -> None:
+        self.folder = folder
+        self.path = folder / NAME
+        self.settings = json.dumps(settings, sort_keys=True)
+        self._key = hashlib.sha256(self.settings.encode()).hexdigest()[:12]
+        self._known_settings: dict[str, str] = {}
+        # A million lines are kept as they were read: most are never looked at.
+        self._lines: dict[str, list[bytes]] = {}
+        self._file: BinaryIO | None = None
+        self._read()
+
+    def records(self, output: Path) -> list[Record]:
+        """What was noted of an output, the oldest first."""
+        name = self._name(output)
+        lines = self._lines.get(_stem(name), ())
+        found = [_record(line) for line in lines if _unescaped(line.partition(b"\t")[0]) == name]
+        return [record for record in found if record is not None]
+
+    def owner(self, stem: str) -> str | None:
+        """The input whose outputs have a name, without their suffix, and are there; None if there is none."""
+        for line in reversed(self._lines.get(stem.casefold(), ())):
+            record = _record(line)
+            if record is not None and (self.folder / _unescaped(line.partition(b"\t")[0])).exists():
+                return record.source.path
+        return None
+
+    def had(self, stem: str, source: Source) -> bool:
+        """Whether outputs of this name, without their suffix, were made from an input the last time."""
+        lines = self._lines.get(stem.casefold())
+        record = _record(lines[-1]) if lines else None
+        return record is not None and record.source.path == source.path
+
+    def in_force(self, output: Path, state: os.stat_result) -> Record | None:
+        """What an output that is there was made from; None if nothing is known of it.
+
+        That is the last line that fits the file. If none fits, somebody has changed the file: it is the last.
+        """
+        records = self.records(output)
+        fitting = [record for record in records if record.is_of(state)]
+        known = fitting or records
+        return known[-1] if known else None
+
+    def is_current(self, record: Record) -> bool:
+        """Whether an output was made with the settings of today."""
+        return record.settings == self._key
+
+    def difference(self, record: Record) -> str:
+        """How the settings of an output differ from those of today, in words."""
+        now: dict[str, object] = json.loads(self.settings)
+        try:
+            before: dict[str, object] = json.loads(self._known_settings[record.settings])
+        except (KeyError, ValueError):
+            return "other options"
+        changes = [
+            f"{name} {now.get(name, '-')} in place of {before.get(name, '-')}"
+            for name in sorted({*now, *before})
+            if now.get(name) != before.get(name)
+        ]
+        return ", ".join(changes) or "other options"
+
+    def note(self, output: Path, source: Source, state: os.stat_result) -> None:
+        """Remember an output that is about to take its place, with the state that it will have.
+
+        Raises:
+            InputError: if the line cannot be written.
+        """
+        name = self._name(output)
+        fields = [
+            _escaped(name),
+            _escaped(source.path),
+            *(str(number).encode() for number in (source.size, source.changed)),
+            self._key.encode(),
+            *(str(number).encode() for number in (state.st_size, state.st_mtime_ns)),
+        ]
+        line = b"\t".join(fields)
+        try:
+            self._append(line)
+        except OSError as error:
+            raise write_error(self.path, error) from error
+        self._lines.setdefault(_stem(name), []).append(line)
+
+    def close(self) -> None:
+        """Write no more."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _name(self, output: Path) -> str:
+        return str(output.relative_to(self.folder))
+
+    def _append(self, line: bytes) -> None:
+        """Add a line in one piece, behind the end of the last whole one."""
+        lines = [line, b""]
+        if self._key not in self._known_settings:
+            lines.insert(0, b"\t".join([_SETTINGS, self._key.encode(), _escaped(self.settings)]))
+        if self._file is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("ab", buffering=0)
+            if self._file.tell() == 0:
+                self._missing = _HEADER
+            elif self._missing == _HEADER:  # somebody else has begun it meanwhile
+                self._missing = b""
+        if self._missing:
+            lines.insert(0, self._missing)
+        data = b"\n".join(lines)
+        self._missing = _TORN
+        if self._file.write(data) < len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._missing = b""
+        self._known_settings[self._key] = self.settings
+
+    def _read(self) -> None:
+        """Take up what was written before."""
+        self._missing = _HEADER  # to make a whole line of what stands there
+        try:
+            data = self.path.read_bytes()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise InputError(self.path, f"cannot be read: {error.strerror}") from error
+        if data[: len(_HEADER)] != _HEADER[: len(data)]:
+            raise InputError(self.path, "is not what remembers the outputs; move it out of the way")
+        torn = _HEADER[len(data) :] or _TORN
+        self._missing = b"" if data.endswith(b"\n") else torn
+        for line in data[: data.rfind(b"\n") + 1].split(b"\n")[1:-1]:
+            name, _, rest = line.partition(b"\t")
+            if name == _SETTINGS:
+                key, _, settings = rest.partition(b"\t")
+                if b"\t" not in settings:
+                    self._known_settings[key.decode("ascii", "replace")] = _unescaped(settings)
+            elif rest:
+                self._lines.setdefault(_stem(_unescaped(name)), []).append(line)
+
+
+def _stem(name: str) -> str:
+    """What the outputs of one input have in common: their path without the suffix; case does not count."""
+    return name.rpartition(".")[0].casefold()
+
+
+def _record(line: bytes) -> Record | None:
+    """What a line says; None if it is none."""
+    try:
+        _, path, size, changed, settings, own_size, own_changed = line.split(b"\t")
+        source = Source(_unescaped(path), int(size), int(changed))
+        return Record(source, settings.decode("ascii"), int(own_size), int(own_changed))
+    except ValueError:
+        return None
+
+
+def _escaped(text: str) -> bytes:
+    """A field of a line: no tab and no end of a line in it."""
+    return text.translate(_ESCAPES).encode("utf-8", "surrogateescape")
+
+
+def _unescaped(field: bytes) -> str:
+    """What a field holds."""
+    text = field.decode("utf-8", "surrogateescape")
+    if "\\" not in text:
+        return text
+    found, letters = [], iter(text)
+    for letter in letters:
+        if letter == "\\":
+            letter = {"t": "\t", "n": "\n", "r": "\r"}.get(following := next(letters, ""), following)
+        found.append(letter)
+    return "".join(found)

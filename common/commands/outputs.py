@@ -1,0 +1,218 @@
+"""What is still to be written: every input has its outputs, and an output that is there is trusted only if it
+was made from the same file in the same way.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from common.commands.inputs import Input
+from common.commands.ledger import Ledger, Source
+from common.errors import InputError
+from common.files import require_writable, write_whole
+
+
+@dataclass(frozen=True)
+class Job:
+    """One input with what is still to be written for it.
+
+    Attributes:
+        input: what is to be read.
+        outputs: by format, the files that are still to be written; empty if results go elsewhere.
+        done: nothing is left to do.
+        remark: what somebody should know who does not look: it is done again, or called otherwise.
+        ledger, source: where outputs are remembered, and the input as it was when this was planned.
+    """
+
+    input: Input
+    outputs: Mapping[str, Path] = field(default_factory=dict)
+    done: bool = False
+    remark: str | None = None
+    ledger: Ledger | None = field(default=None, compare=False, repr=False)
+    source: Source | None = field(default=None, compare=False, repr=False)
+
+    def write(self, path: Path, content: str | bytes) -> None:
+        """Write one of the outputs whole, and remember what it was made from.
+
+        Raises:
+            InputError: if it cannot be written.
+        """
+        ledger, source = self.ledger, self.source
+        if ledger is None or source is None:
+            write_whole(path, content)
+        else:
+            write_whole(path, content, lambda state: ledger.note(path, source, state))
+
+
+def plan_outputs(
+    inputs: Sequence[Input],
+    folder: Path | None,
+    formats: Sequence[str],
+    overwrite: bool = False,
+    settings: Mapping[str, object] | None = None,
+) -> list[Job]:
+    """Give every input its outputs: `folder/<relative path>.<format>`, the input's suffix left off.
+
+    No two inputs share an output. Where they would, all of them (never only the later ones, so that
+    the names do not depend on the order) keep their suffix, `a.wav.txt` and `a.mp3.txt`; if that is not
+    enough, they stand below `folder` as they do below the folder that all inputs have in common. What was
+    written in an earlier run keeps its name, and no other input gets it.
+
+    An output that is there is left out if it was made from this file, as it is now, with these settings. If
+    the file or the settings have changed, it is made again. What nothing is known of, or what somebody has
+    changed by hand, is not touched: the input fails.
+
+    Args:
+        inputs: from `collect_inputs`.
+        folder: where the outputs go; None if results go to standard output.
+        formats: suffixes of the outputs, without their dot.
+        overwrite: write what exists again, whatever it is.
+        settings: what else decides the outputs, as JSON: options, model.
+
+    Raises:
+        InputError: if `folder` is a file, or something is left to do and nothing can be written there.
+    """
+    if folder is None:
+        return [Job(one) for one in inputs]
+    if folder.exists() and not folder.is_dir():
+        raise InputError(folder, "is a file; the output must be a folder here")
+    ledger, place = Ledger(folder, settings or {}), folder.resolve()
+    sources = [Source.of(one, place) for one in inputs]
+    jobs = []
+    for one, source, name in zip(inputs, sources, _output_names(inputs, sources, ledger), strict=True):
+        outputs = {format: folder / f"{name}.{format}" for format in formats}
+        job = _planned(Job(one, outputs, ledger=ledger, source=source), overwrite)
+        first = str(Path(one.relative).with_suffix(""))
+        if job.remark is None and name != first and (owner := ledger.owner(first)) not in (None, source.path):
+            job = dataclasses.replace(
+                job, remark=f"is written to {name}, because {first} was made from {owner}"
+            )
+        jobs.append(job)
+    if not all(job.done for job in jobs):
+        require_writable(folder)
+    return jobs
+
+
+def plan_file(
+    one: Input,
+    path: Path,
+    format: str,
+    overwrite: bool = False,
+    settings: Mapping[str, object] | None = None,
+) -> Job:
+    """As `plan_outputs`, for one input and the file that somebody named for it.
+
+    Raises:
+        InputError: if it is a folder, or nothing can be written there.
+    """
+    if path.is_dir():
+        raise InputError(path, "is a folder; a file is meant here")
+    if path.exists() and not path.is_file():  # a device, a pipe: there is nothing to remember
+        return Job(one, {format: path})
+    ledger = Ledger(path.parent, settings or {})
+    source = Source.of(one, path.parent.resolve())
+    job = _planned(Job(one, {format: path}, ledger=ledger, source=source), overwrite)
+    if not job.done:
+        require_writable(path.parent)
+    return job
+
+
+def _planned(job: Job, overwrite: bool) -> Job:
+    """The same job without the outputs that are there as they should be."""
+    left, remark = {}, None
+    for format, path in job.outputs.items():
+        try:
+            state = path.stat()
+        except OSError:
+            left[format] = path
+            continue
+        again = None if overwrite else _why_again(job, path, state)
+        if overwrite or again is not None:
+            left[format] = path
+        remark = remark or again
+        problem = None if overwrite else _why_not(job, path, state, again)
+        if problem is not None:
+            return dataclasses.replace(job, input=dataclasses.replace(job.input, problem=problem), outputs={})
+    return dataclasses.replace(job, outputs=left, done=not left, remark=remark)
+
+
+def _why_again(job: Job, path: Path, state: os.stat_result) -> str | None:
+    """Why an output that is there is made again; None if it is as it should be, or nothing is known of it."""
+    assert job.ledger is not None
+    record = job.ledger.in_force(path, state)
+    if record is None or job.source is None or record.source.path != job.source.path:
+        return None
+    if record.source != job.source:
+        return "has changed, and is done again"
+    if not job.ledger.is_current(record):
+        return f"is done again with {job.ledger.difference(record)}"
+    return None
+
+
+def _why_not(job: Job, path: Path, state: os.stat_result, again: str | None) -> str | None:
+    """Why an output that is there may neither be trusted nor replaced."""
+    assert job.ledger is not None and job.source is not None
+    way_out = "--overwrite replaces it"
+    record = job.ledger.in_force(path, state)
+    if record is None:
+        return f"{path} is there, and it is not known what it was made from; {way_out}"
+    if record.source.path != job.source.path:
+        return f"{path} is there, and was made from {record.source.path}; {way_out}"
+    if job.source.path == "-":
+        return f"{path} is there, perhaps of something else on standard input; {way_out}"
+    if again is not None and not record.is_of(state):
+        return f"{again}, but somebody has changed {path} since it was written; {way_out}"
+    return None
+
+
+def _output_names(inputs: Sequence[Input], sources: Sequence[Source], ledger: Ledger) -> list[str]:
+    """For every input, the path of its outputs below the output folder, without their suffix."""
+    choices = _name_choices(inputs)
+    taken = [0] * len(inputs)
+    kept: dict[str, int] = {}
+    for number, (choice, source) in enumerate(zip(choices, sources, strict=True)):
+        for position, name in enumerate(choice):
+            if ledger.had(name, source) and name.casefold() not in kept:
+                taken[number], kept[name.casefold()] = position, number
+                break
+    free = sorted(set(range(len(inputs))) - set(kept.values()))
+
+    def is_not_for(name: str, number: int) -> bool:
+        return name.casefold() in kept or ledger.owner(name) not in (None, sources[number].path)
+
+    while True:
+        claims = defaultdict(list)
+        for number in free:
+            claims[choices[number][taken[number]].casefold()].append(number)
+        crowded = [
+            number
+            for number in free
+            if taken[number] < len(choices[number]) - 1
+            and (
+                len(claims[(name := choices[number][taken[number]]).casefold()]) > 1
+                or is_not_for(name, number)
+            )
+        ]
+        if not crowded:
+            return [choice[number] for choice, number in zip(choices, taken, strict=True)]
+        for number in crowded:
+            taken[number] += 1
+
+
+def _name_choices(inputs: Sequence[Input]) -> list[list[str]]:
+    """For every input the names that its outputs may have, best first; nobody else has the last."""
+    places = [one.location.relative_to(one.location.anchor) for one in inputs]
+    common = os.path.commonpath([place.parent for place in places]) if places else ""
+    choices = []
+    for one, place in zip(inputs, places, strict=True):
+        relative, mirrored = Path(one.relative), place.relative_to(common)
+        digest = hashlib.sha256(os.fsencode(place)).hexdigest()[:12]
+        named = [relative.with_suffix(""), relative, mirrored.with_suffix(""), mirrored]
+        choices.append([*map(str, named), f"{relative}.{digest}"])
+    return choices

@@ -1,0 +1,110 @@
+"""What the words so far say about the next, when the language model is one of n-grams: for the search.
+
+Comes in: histories of words, as the search comes upon them. Goes out: log-probabilities of words after them,
+and the best of a range of words. Of a history only the last words matter, so many texts share one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from speech.language import ngram
+from speech.language.followers import Numbers, Values
+from speech.language.ngram import NgramModel
+
+# Numbers beside those of a lexicon's words, which are 0 and more.
+END, UNKNOWN = -2, -1
+_SPECIAL = 2
+
+# The history before the first word.
+NOTHING = 0
+
+
+class NgramScores:
+    """An n-gram model, asked in the words of a lexicon.
+
+    Args:
+        words: of the lexicon, in its order; all that the model knows, and maybe others. It is quick if the
+            former stand in the order of the model, and takes a second otherwise.
+        model: scores words by those before them.
+
+    Attributes:
+        model: its words in the order of the lexicon.
+        numbers: in the model, of the end, the unknown word and each word of the lexicon.
+        known_before, unknown_before: (words + 1,) how many of the words before each the model knows, and how
+            many it does not; of the former, as numbers in the model.
+    """
+
+    def __init__(self, words: Sequence[str], model: NgramModel) -> None:
+        numbers = np.arange(len(words) + _SPECIAL)
+        if list(words) != model.words:
+            known = set(model.words)
+            shared = [word for word in words if word in known]
+            if shared != model.words:
+                model = model.reordered(shared)
+            is_known = np.array([True, True, *(word in known for word in words)])
+            numbers = np.where(is_known, np.cumsum(is_known) - 1, ngram.UNKNOWN)
+        self.model, self.numbers = model, numbers
+        unknown = numbers[_SPECIAL:] == ngram.UNKNOWN
+        self.unknown_before = np.concatenate([[0], np.cumsum(unknown)])
+        self.known_before = np.concatenate([[0], np.cumsum(~unknown)]) + len(ngram.SPECIAL)
+
+    def histories(self, _: int) -> NgramHistories:
+        """For one search, in any number of utterances."""
+        return NgramHistories(self)
+
+
+class NgramHistories:
+    """The histories that a search comes upon, each by its number; the utterances of a batch share them.
+
+    Args:
+        scores: what is asked about them.
+    """
+
+    def __init__(self, scores: NgramScores) -> None:
+        self._scores, self._model = scores, scores.model
+        # Of each history, its contexts in the model, which are all that matters of it.
+        self._contexts = np.repeat(self._model.start[:, None], 64, axis=1)
+        self._known = {tuple(self._model.start.tolist()): NOTHING}
+
+    def after(self, histories: Numbers, words: Numbers) -> Numbers:
+        """Each history and one word more, by its number in the lexicon, or `UNKNOWN`."""
+        longer = self._model.after(self._contexts[:, histories], self._scores.numbers[words + _SPECIAL])
+        known = self._known
+        there = len(known)
+        found = np.array(
+            [known.setdefault(one, len(known)) for one in zip(*longer.tolist(), strict=True)], dtype=np.int64
+        )
+        while len(known) > self._contexts.shape[1]:
+            self._contexts = np.concatenate([self._contexts, self._contexts], axis=1)
+        new = found >= there
+        self._contexts[:, found[new]] = longer[:, new]
+        return found
+
+    def know(self, needed: Numbers, others: Numbers) -> None:
+        """Nothing has to be known before it is asked for."""
+
+    def log_probs(self, histories: Numbers, words: Numbers | int) -> Values:
+        """Of words of the lexicon by number, `UNKNOWN` or `END`, after each history."""
+        words = np.broadcast_to(np.asarray(words), histories.shape)
+        numbers = self._scores.numbers[words + _SPECIAL]
+        found = self._model.log_probs(self._contexts[:, histories], numbers)
+        # A word that only the lexicon knows is one of all those that the language model does not know.
+        found[(numbers == ngram.UNKNOWN) & (words != UNKNOWN)] += self._model.unknown_share
+        return found
+
+    def best(self, histories: Numbers, first: Numbers, last: Numbers) -> Values:
+        """The highest of the words from `first` to before `last`, which is behind it, after each history."""
+        scores, contexts = self._scores, self._contexts[:, histories]
+        low, high = scores.known_before[first], scores.known_before[last]
+        if len(scores.numbers) == len(self._model.vocabulary):
+            return self._model.best(contexts, low, high)
+        found = np.full(len(histories), -np.inf)
+        (known,) = np.nonzero(low < high)
+        found[known] = self._model.best(contexts[:, known], low[known], high[known])
+        (others,) = np.nonzero(scores.unknown_before[first] < scores.unknown_before[last])
+        unknown = self._model.log_probs(contexts[:, others], np.full(len(others), ngram.UNKNOWN))
+        found[others] = np.maximum(found[others], unknown + self._model.unknown_share)
+        return found

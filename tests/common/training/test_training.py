@@ -1,0 +1,273 @@
+"""The training glue: a run that was killed goes on exactly where it stood."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from common.core.quantized import can_compute_in_bfloat16
+from common.core.recurrent import RecurrentConfig, RecurrentStack
+from common.errors import InputError
+from common.training.loop import (
+    FitOptions,
+    ResumableBatches,
+    TrainingModule,
+    backward_in_pieces,
+    fit,
+    one_cycle,
+    usable_precision,
+)
+from common.training.run_record import keep_record
+
+
+class Tiny(TrainingModule[nn.Sequential]):
+    """Fits noisy lines through a dropout layer, so that every source of randomness is in play."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        torch.manual_seed(7)
+        network = nn.Sequential(nn.Linear(3, 8), nn.Dropout(0.5), nn.Linear(8, 1))
+        super().__init__(network, learning_rate=0.05)
+        self.stop_after = stop_after
+        self.losses: list[float] = []
+        self.exported: list[float] = []
+
+    def training_step(self, batch: Tensor, batch_number: int) -> Tensor:
+        if self.stop_after is not None and len(self.losses) == self.stop_after:
+            raise KeyboardInterrupt
+        loss = (self.network(batch) - batch.sum(1, keepdim=True)).square().mean()
+        self.losses.append(float(loss.detach()))
+        return loss
+
+    def dev_metrics(self) -> dict[str, float]:
+        x = torch.eye(3)
+        return {"error": float((self.network(x) - 1.0).square().mean())}
+
+    def export(self, directory: Path, metrics: dict[str, float]) -> None:
+        self.exported.append(metrics["error"])
+
+
+def batches() -> ResumableBatches[Tensor]:
+    def plan(epoch: int, generator: np.random.Generator) -> list[Sequence[int]]:
+        return [[int(number)] for number in generator.permutation(5)]
+
+    def collate(numbers: Sequence[int], generator: np.random.Generator) -> Tensor:
+        return torch.from_numpy(generator.normal(numbers[0], 1.0, (4, 3)).astype(np.float32))
+
+    return ResumableBatches(plan, collate, seed=3)
+
+
+def options(run: Path) -> FitOptions:
+    return FitOptions(run, epochs=3, average_decay=0.9, checkpoint_minutes=0.0)
+
+
+@pytest.mark.parametrize("killed_after", [2, 5, 8])
+def test_a_killed_run_goes_on_exactly_where_it_stood(tmp_path: Path, killed_after: int) -> None:
+    whole = Tiny()
+    fit(whole, batches(), options(tmp_path / "whole"))
+    assert len(whole.losses) == 15
+
+    killed = Tiny(stop_after=killed_after)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        fit(killed, batches(), options(tmp_path / "killed"))
+    resumed = Tiny()
+    fit(resumed, batches(), options(tmp_path / "killed"))
+
+    assert killed.losses + resumed.losses == whole.losses
+    for ours, theirs in zip(resumed.network.parameters(), whole.network.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+    assert min(killed.exported + resumed.exported) == min(whole.exported)
+
+
+class Bomb:
+    """What runs a program where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (self.path,))
+
+
+def test_a_checkpoint_that_would_run_a_program_is_refused_and_does_not(tmp_path: Path) -> None:
+    torch.save({"state_dict": {}, "bomb": Bomb(tmp_path / "ran")}, tmp_path / "last.ckpt")
+    with pytest.raises(InputError, match=r"last\.ckpt: is no checkpoint of a run"):
+        fit(Tiny(), batches(), options(tmp_path))
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"nothing of the kind" * 99])
+def test_a_damaged_checkpoint_is_one_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "last.ckpt").write_bytes(content)
+    with pytest.raises(InputError, match="remove it to begin the run again"):
+        fit(Tiny(), batches(), options(tmp_path))
+
+
+# --- what a run was begun with ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Chosen:
+    run: Path
+    train: tuple[Path, ...] = (Path("a.tsv"),)
+    epochs: int = 3
+    threads: int = 0
+
+
+def test_a_run_goes_on_with_what_it_was_begun_with(tmp_path: Path) -> None:
+    keep_record(tmp_path / "run", Chosen(tmp_path / "run"), ["one", "two"])
+    (tmp_path / "run").rename(tmp_path / "moved")
+    keep_record(tmp_path / "moved", Chosen(tmp_path / "moved", threads=2), ["one", "two"])
+    stored = json.loads((tmp_path / "moved" / "run.json").read_text())
+    assert stored["options"] == {"train": ["a.tsv"], "epochs": 3}
+    assert stored["versions"]["torch"] == torch.__version__
+
+
+@pytest.mark.parametrize(
+    ("changes", "data", "difference"),
+    [
+        ({"epochs": 4}, ["one", "two"], "epochs 4 in place of 3"),
+        ({"train": (Path("b.tsv"),)}, ["one", "two"], 'train ["b.tsv"] in place of ["a.tsv"]'),
+        ({}, ["one"], "other data"),
+        ({}, ["two", "one"], "other data"),
+    ],
+)
+def test_a_run_that_was_begun_otherwise_is_refused_with_the_difference(
+    tmp_path: Path, changes: dict[str, Any], data: list[str], difference: str
+) -> None:
+    keep_record(tmp_path, Chosen(tmp_path), ["one", "two"])
+    with pytest.raises(InputError) as caught:
+        keep_record(tmp_path, Chosen(tmp_path, **changes), data)
+    assert difference in str(caught.value) and "choose a new directory" in str(caught.value)
+
+
+def test_another_pytorch_is_a_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep_record(tmp_path, Chosen(tmp_path), [])
+    monkeypatch.setattr(torch, "__version__", "9.0")
+    with pytest.raises(InputError, match=r'torch "9\.0" in place of'):
+        keep_record(tmp_path, Chosen(tmp_path), [])
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"options": 3}'])
+def test_a_damaged_record_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(InputError):
+        keep_record(tmp_path, Chosen(tmp_path), [])
+
+
+def recurrent(cell: Any) -> RecurrentStack:
+    return RecurrentStack(RecurrentConfig(2, 4, cell, bidirectional=True))
+
+
+def test_bfloat16_is_tried_and_not_asked_for() -> None:
+    for cell in ("lstm", "gru", "rnn_tanh", "rnn_relu"):
+        x = torch.randn(2, 3, 2)
+        try:
+            with torch.autocast("cpu", torch.bfloat16):
+                outputs, _ = recurrent(cell)(x)
+            outputs.float().sum().backward()
+            worked = True
+        except RuntimeError:
+            worked = False
+        assert can_compute_in_bfloat16(cell) == worked
+
+
+def test_to_try_bfloat16_draws_no_random_number() -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    can_compute_in_bfloat16.__wrapped__("lstm")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("possible", [False, True])
+def test_where_bfloat16_cannot_be_computed_float32_is_and_that_is_said(
+    possible: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("common.training.loop.can_compute_in_bfloat16", lambda *_: possible)
+    network = nn.Sequential(nn.Linear(2, 2), recurrent("lstm"))
+    assert usable_precision(network, "32-true", "cpu") == "32-true"
+    assert capsys.readouterr().err == ""
+    assert usable_precision(network, "bf16-mixed", "cpu") == ("bf16-mixed" if possible else "32-true")
+    said = capsys.readouterr().err
+    assert said.count("\n") == (0 if possible else 1)
+    assert possible or "no LSTM in bfloat16" in said
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has what it should not have")
+def test_a_device_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="device: this machine has no cuda"):
+        fit(Tiny(), batches(), FitOptions(tmp_path, epochs=1, device="cuda"))
+
+
+def test_the_best_model_is_measured_with_averaged_weights(tmp_path: Path) -> None:
+    module = Tiny()
+    fit(module, batches(), options(tmp_path))
+    assert module.exported == sorted(module.exported, reverse=True)
+    with torch.no_grad():
+        plain = module.eval().dev_metrics()["error"]
+    assert plain != module.exported[-1]
+
+
+def test_batches_are_the_same_for_a_seed_and_differ_between_epochs() -> None:
+    first, again = batches(), batches()
+    epochs = [[batch.tolist() for batch in first] for _ in range(2)]
+    assert epochs == [[batch.tolist() for batch in again] for _ in range(2)]
+    assert epochs[0] != epochs[1]
+
+
+def test_processes_share_the_batches_without_overlap() -> None:
+    alone = [batch.tolist() for batch in batches()]
+    shares = []
+    for process in range(2):
+        share = batches()
+        share.share(process, 2)
+        assert len(share) == 2
+        shares.append([batch.tolist() for batch in share])
+    assert [shares[0][0], shares[1][0], shares[0][1], shares[1][1]] == alone[:4]
+
+
+def test_pieces_give_the_whole_loss_but_no_gradient_across_their_border() -> None:
+    torch.manual_seed(0)
+    stack = RecurrentStack(RecurrentConfig(2, 4, "gru"))
+    x, targets = torch.randn(3, 12, 2), torch.randn(3, 12, 4)
+
+    def learn(steps: int) -> tuple[float, Tensor]:
+        own = x.clone().requires_grad_()
+        stack.zero_grad()
+        total = backward_in_pieces(
+            lambda piece, state: stack(piece, state=state),
+            # Only the last step of a piece is scored: its gradient has to travel.
+            lambda outputs, wanted: (outputs - wanted)[:, -1].square().sum(),
+            own,
+            targets,
+            steps,
+        )
+        assert own.grad is not None
+        return total, own.grad
+
+    _, whole = learn(12)
+    halves_loss, halves = learn(6)
+    assert whole[:, 0].abs().min() > 0.0
+    outputs, _ = stack(x)
+    expected = (outputs - targets)[:, [5, 11]].square().sum()
+    assert halves_loss == pytest.approx(float(expected), rel=1e-5)
+    torch.testing.assert_close(halves[:, 6:], whole[:, 6:])
+    first = x[:, :6].clone().requires_grad_()
+    (stack(first)[0] - targets[:, :6])[:, -1].square().sum().backward()
+    assert first.grad is not None
+    torch.testing.assert_close(halves[:, :6], first.grad)
+
+
+def test_one_cycle_rises_to_the_full_rate_and_falls_to_a_hundredth() -> None:
+    rates = [one_cycle(step, 100, 0.1) for step in range(100)]
+    assert max(rates) == pytest.approx(1.0)
+    assert rates.index(max(rates)) in (9, 10)
+    assert rates[0] == pytest.approx(0.1)
+    assert one_cycle(100, 100, 0.1) == pytest.approx(0.01)
