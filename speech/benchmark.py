@@ -97,8 +97,8 @@ def compare(
     costs.append(cost(f"speech, {options}, one by one", lambda: alone(options)))
     costs.append(cost("speech, the network alone", lambda: _run_network(recognizer, batches)))
     costs += [cost(name, work) for name, work in peers(ordered, threads).items()]
-    operations = operations_per_second(recognizer.network) * audio_seconds
-    bound = operations / multiplication_speed(recognizer.dtype, repeats)
+    operations = operations_per_second(recognizer.acoustic.network) * audio_seconds
+    bound = operations / multiplication_speed(recognizer.acoustic.dtype, repeats)
     return [*costs, Cost("the bound: the network's products alone", bound, audio_seconds)]
 
 
@@ -158,7 +158,7 @@ def _fastest(work: Callable[[], object], repeats: int) -> float:
 def _run_network(recognizer: Recognizer, batches: Sequence[Sequence[Tensor]]) -> None:
     """The acoustic model and its features, without a search."""
     for batch in batches:
-        recognizer.emissions([recognizer.log_mel(samples) for samples in batch])
+        recognizer.acoustic.log_probs([recognizer.acoustic.log_mel(samples) for samples in batch])
 
 
 def joined(recordings: Sequence[Tensor], seconds: float) -> Tensor:

@@ -260,7 +260,7 @@ def export(arguments: argparse.Namespace) -> int:
     from speech.export import word_error_rate
     from speech.recognizer import Recognizer
 
-    export_network(Recognizer.load(arguments.model).network, arguments.output, arguments.int8)
+    export_network(Recognizer.load(arguments.model).acoustic.network, arguments.output, arguments.int8)
     print(arguments.output)
     if arguments.check is not None:
         print(f"wer {word_error_rate(arguments.output, arguments.check):.1f}")
@@ -347,7 +347,7 @@ def _load(arguments: argparse.Namespace) -> tuple[Recognizer, DecodingOptions]:
     """The recogniser and the search that somebody asks for."""
     options = decoding_options(arguments)  # what cannot be meant is said before anything is loaded
     recognizer = _recognizer(arguments)
-    recognizer.decoder(options)  # what cannot be used is said once, not for every recording
+    recognizer.finder.decoder(options)  # what cannot be used is said once, not for every recording
     return recognizer, options
 
 

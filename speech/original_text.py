@@ -13,7 +13,7 @@ from rapidfuzz.distance import Levenshtein
 
 from speech.model.subwords import Subwords
 from speech.model.text import normalize
-from speech.placing.alignment import Piece, Word
+from speech.placing.alignment import Emissions, Word
 from speech.search.decoding import collapse
 from speech.transcript import Segment, Transcript
 
@@ -57,7 +57,7 @@ class OriginalText:
         return replace(Transcript.of(segments, duration), score=score)
 
 
-def fit(text: str, pieces: Sequence[Piece], subwords: Subwords) -> float:
+def fit(text: str, emissions: Sequence[Emissions], subwords: Subwords) -> float:
     """How well a text fits what the network hears when nobody tells it the text: 0 to 1.
 
     It is the share of letters that need not be changed to make one of the other (one minus Levenshtein's
@@ -65,10 +65,10 @@ def fit(text: str, pieces: Sequence[Piece], subwords: Subwords) -> float:
 
     Args:
         text: normalised.
-        pieces: what the network heard.
+        emissions: what the network answers to each segment.
         subwords: the network's symbols.
     """
-    heard = (subwords.decode(collapse(piece.log_probs.argmax(dim=-1).tolist())) for piece in pieces)
+    heard = (subwords.decode(collapse(one.log_probs.argmax(dim=-1).tolist())) for one in emissions)
     return Levenshtein.normalized_similarity(text, " ".join(text for text in heard if text))
 
 

@@ -1,7 +1,7 @@
-"""From recordings to what is heard in each of their segments.
+"""From recordings to what is made of each of their segments.
 
-Comes in: recordings, cut in segments (`reading.py`). Goes out: each as soon as all its segments were heard.
-A thread reads ahead, segments of like length are heard together, and other processes may do a share.
+Comes in: recordings, cut in segments (`reading.py`). Goes out: each as soon as all its segments are done.
+A thread reads ahead, segments of like length are processed together, and other processes may do a share.
 """
 
 from __future__ import annotations
@@ -12,26 +12,27 @@ from contextlib import closing
 from functools import partial
 
 from common.commands.processes import Helpers
-from speech.pool import End, Heard, batches, pools, read_ahead
+from common.errors import UnexpectedError
+from speech.pool import RecordingEnd, SegmentFeatures, batches, pools, read_ahead
 from speech.transcript import Part, Recording
 
-# What was made of each segment of a batch, and the seconds that it took.
-Timed = tuple[list[Part], float]
+# What was made of each segment of a batch, or why nothing was, and the seconds that it took.
+Timed = tuple[Sequence[Part | UnexpectedError], float]
 
 
-def hear_all(
-    items: Iterator[Heard | End],
-    hear: Callable[[Sequence[Heard]], list[Part]],
+def process_segments(
+    items: Iterator[SegmentFeatures | RecordingEnd],
+    process: Callable[[Sequence[SegmentFeatures]], list[Part]],
     batch_size: int,
-    helpers: Helpers[Sequence[Heard], Timed[Part]],
+    helpers: Helpers[Sequence[SegmentFeatures], Timed[Part]],
     progress: Callable[[float], object] | None = None,
 ) -> Iterator[tuple[int, Recording[Part]]]:
-    """Have the segments of any number of recordings heard, in batches of like length.
+    """Process the segments of any number of recordings, in batches of like length.
 
     Args:
         items: the recordings' segments and ends, see `speech.reading`.
-        hear: what is made of the segments of a batch.
-        batch_size: segments that are heard together, at most.
+        process: what is made of the segments of a batch.
+        batch_size: segments that are processed together, at most.
         helpers: processes that do the same.
         progress: called with the seconds of sound that were done since the last call.
 
@@ -41,16 +42,18 @@ def hear_all(
     recordings: dict[int, Recording[Part]] = {}
     report = progress or (lambda _: None)
 
-    def waiting() -> Generator[Sequence[Heard], None, None]:
+    def waiting() -> Generator[Sequence[SegmentFeatures], None, None]:
         for pool in pools(read_ahead(items)):
             for item in pool:
                 recordings.setdefault(item.number, Recording()).take(item)
-            segments = [item for item in pool if isinstance(item, Heard) and item.number in recordings]
+            segments = [
+                item for item in pool if isinstance(item, SegmentFeatures) and item.number in recordings
+            ]
             yield from batches(segments, batch_size, 1 + helpers.ready)
             if not segments:
                 yield []  # nothing is said in what was read: that is done as well
 
-    with closing(waiting()) as found, closing(helpers.work(partial(timed, hear), found)) as results:
+    with closing(waiting()) as found, closing(helpers.work(partial(timed, process), found)) as results:
         for batch, (parts, seconds) in results:
             share = seconds / max(1e-9, sum(one.sound_seconds for one in batch))
             for segment, part in zip(batch, parts, strict=True):
@@ -62,8 +65,29 @@ def hear_all(
                 yield number, recordings.pop(number)
 
 
-def timed(hear: Callable[[Sequence[Heard]], list[Part]], batch: Sequence[Heard]) -> Timed[Part]:
-    """What is made of a batch, which may be empty, and the seconds that it takes."""
+def timed(
+    process: Callable[[Sequence[SegmentFeatures]], list[Part]], batch: Sequence[SegmentFeatures]
+) -> Timed[Part]:
+    """What is made of a batch, which may be empty, and the seconds that it takes.
+
+    A segment that cannot be processed because of a mistake in this program costs its own recording, not those
+    beside it: what raised as a batch is tried one by one.
+    """
     started = time.perf_counter()
-    parts = hear(batch) if batch else []
+    parts: Sequence[Part | UnexpectedError]
+    try:
+        parts = process(batch) if batch else []
+    except Exception:
+        alone = partial(_alone, process)
+        parts = [alone(segment) for segment in batch]
     return parts, time.perf_counter() - started
+
+
+def _alone(
+    process: Callable[[Sequence[SegmentFeatures]], list[Part]], segment: SegmentFeatures
+) -> Part | UnexpectedError:
+    """What is made of a segment, or why nothing is."""
+    try:
+        return process([segment])[0]
+    except Exception as error:
+        return UnexpectedError.of(f"segment at {segment.start_seconds:.1f} s", error)

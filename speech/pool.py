@@ -30,7 +30,7 @@ READ_AHEAD = 32  # segments that wait for the network, at most
 
 
 @dataclass(frozen=True)
-class Heard:
+class SegmentFeatures:
     """A segment on its way to the network: the recording's number, its own, and its features."""
 
     number: int
@@ -44,21 +44,22 @@ class Heard:
         """For another process: its numbers. A tensor would take shared memory, which can be scarce."""
         features = self.features.numpy()
         rest = (self.sound_seconds, self.channel)
-        return _heard, (self.number, self.index, self.start_seconds, features, *rest)
+        return _segment_features, (self.number, self.index, self.start_seconds, features, *rest)
 
 
-def _heard(
+def _segment_features(
     number: int, index: int, start: float, features: NDArray[np.float32], seconds: float, channel: int | None
-) -> Heard:
+) -> SegmentFeatures:
     """A segment that came from another process."""
-    return Heard(number, index, start, torch.from_numpy(features), seconds, channel)
+    return SegmentFeatures(number, index, start, torch.from_numpy(features), seconds, channel)
 
 
 @dataclass(frozen=True)
-class End:
+class RecordingEnd:
     """A recording was read: how many segments it has, how long it is, and why it cannot be used.
 
     Attributes:
+        name: of the recording, for messages.
         duration: seconds of the recording, those before its sound begins included.
         seconds: that the reading took.
         offset: seconds of the recording before its sound begins.
@@ -72,15 +73,16 @@ class End:
     seconds: float
     offset: float = 0.0
     warnings: tuple[str, ...] = ()
+    name: str = "recording"
 
 
-def pools(items: Iterable[Heard | End]) -> Iterator[list[Heard | End]]:
+def pools(items: Iterable[SegmentFeatures | RecordingEnd]) -> Iterator[list[SegmentFeatures | RecordingEnd]]:
     """Gather what was read, a few minutes of speech at a time."""
-    pool: list[Heard | End] = []
+    pool: list[SegmentFeatures | RecordingEnd] = []
     seconds = 0.0
     for item in items:
         pool.append(item)
-        seconds += item.sound_seconds if isinstance(item, Heard) else 0.0
+        seconds += item.sound_seconds if isinstance(item, SegmentFeatures) else 0.0
         if seconds >= POOL_SECONDS or len(pool) >= POOL_ITEMS:
             yield pool
             pool, seconds = [], 0.0
@@ -88,7 +90,9 @@ def pools(items: Iterable[Heard | End]) -> Iterator[list[Heard | End]]:
         yield pool
 
 
-def batches(segments: Sequence[Heard], batch_size: int, workers: int = 1) -> list[Sequence[Heard]]:
+def batches(
+    segments: Sequence[SegmentFeatures], batch_size: int, workers: int = 1
+) -> list[Sequence[SegmentFeatures]]:
     """Segments of like length together, as many as fit into `BATCH_FRAMES` and `batch_size`.
 
     All batches are about as much work, and each of the workers has as many.

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from common.errors import InputError, UnexpectedError
-from speech.pool import End, Heard
+from speech.pool import RecordingEnd, SegmentFeatures
 from speech.sound.audio import SAMPLE_RATE, AudioOptions, AudioReader, is_silence, not_recorded
 from speech.sound.detector import Detector
 from speech.sound.segments import RecordingSplitter, SoundSegment, clean
@@ -39,7 +39,7 @@ def read_segments(
     features: Callable[[Tensor], Tensor],
     detector: Detector,
     audio: AudioOptions | None = None,
-) -> Iterator[Heard | End]:
+) -> Iterator[SegmentFeatures | RecordingEnd]:
     """Read one recording: its segments, and its end.
 
     Args:
@@ -57,7 +57,7 @@ def read_segments(
     problem: InputError | None = None
     try:
         for channel, segment in cutter.segments(reader):
-            heard = Heard(
+            ready = SegmentFeatures(
                 number,
                 count,
                 segment.start_seconds + reader.offset_seconds,
@@ -67,7 +67,7 @@ def read_segments(
             )
             count += 1
             paused = time.perf_counter()
-            yield heard
+            yield ready
             waited += time.perf_counter() - paused
         if not cutter.length:
             problem = InputError(reader.name, not_recorded(0.0))
@@ -80,7 +80,8 @@ def read_segments(
     if cutter.length and is_silence(cutter.spread):
         warnings += (not_recorded(seconds),)
     spent = time.perf_counter() - started - waited
-    yield End(number, count, seconds + reader.offset_seconds, problem, spent, reader.offset_seconds, warnings)
+    offset = reader.offset_seconds
+    yield RecordingEnd(number, count, seconds + offset, problem, spent, offset, warnings, reader.name)
 
 
 def read_all(
@@ -88,7 +89,7 @@ def read_all(
     features: Callable[[Tensor], Tensor],
     detector: Detector,
     audio: AudioOptions | None = None,
-) -> Iterator[Heard | End]:
+) -> Iterator[SegmentFeatures | RecordingEnd]:
     """Read recordings one after another, as `read_segments` reads each."""
     for number, source in enumerate(sources):
         yield from read_segments(number, source, features, detector, audio)

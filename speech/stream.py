@@ -61,18 +61,19 @@ class Stream:
     reading takes 5 to 10 ms for each second of the segment.
 
     Args:
-        hear: (samples,) of a segment and whether its text is final -> its words, with times from its start.
+        words_of: (samples,) of a segment and whether its text is final -> its words, with times from its
+            start.
         detector: what says where speech is.
         options: where to cut.
     """
 
     def __init__(
         self,
-        hear: Callable[[Tensor, bool], tuple[Word, ...]],
+        words_of: Callable[[Tensor, bool], tuple[Word, ...]],
         detector: Detector,
         options: SplitOptions | None = None,
     ) -> None:
-        self._hear = hear
+        self._words_of = words_of
         self._splitter = Splitter(detector, options)
         self._resampler = Resampler()
         self._read = 0  # samples of the unfinished segment that were read last
@@ -135,7 +136,7 @@ class Stream:
     def _heard(self, segment: SoundSegment, final: bool) -> Update:
         """What is said in a segment."""
         start = segment.start_seconds
-        words = self._hear(segment.samples, final)
+        words = self._words_of(segment.samples, final)
         moved = tuple(replace(word, start=word.start + start, end=word.end + start) for word in words)
         return Update(" ".join(word.text for word in words), final, moved)
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
-from common.errors import InputError
+from common.errors import InputError, UnexpectedError
 from speech.placing.alignment import Word
-from speech.pool import End, Heard
+from speech.pool import RecordingEnd, SegmentFeatures
 
 Part = TypeVar("Part")  # what is made of a segment
 
@@ -109,20 +109,24 @@ class Recording(Generic[Part]):
     """A recording of which something is still to be done."""
 
     parts: dict[int, Part] = field(default_factory=dict)  # of each segment
+    failed: dict[int, UnexpectedError] = field(default_factory=dict)  # why there is none of a segment
     channels: dict[int, int | None] = field(default_factory=dict)  # likewise
-    end: End | None = None
+    end: RecordingEnd | None = None
     seconds: float = 0.0
     reported: float = 0.0  # seconds of sound of which `progress` knows
 
-    def take(self, item: Heard | End) -> None:
+    def take(self, item: SegmentFeatures | RecordingEnd) -> None:
         """Note what was read."""
-        if isinstance(item, End):
+        if isinstance(item, RecordingEnd):
             self.end = item
             self.seconds += item.seconds
 
-    def add(self, segment: Heard, part: Part, seconds: float) -> float:
-        """Add what the network heard; gives the seconds of sound up to there that are news."""
-        self.parts[segment.index] = part
+    def add(self, segment: SegmentFeatures, part: Part | UnexpectedError, seconds: float) -> float:
+        """Add what was made of a segment; gives the seconds of sound up to there that are news."""
+        if isinstance(part, UnexpectedError):
+            self.failed[segment.index] = part
+        else:
+            self.parts[segment.index] = part
         self.channels[segment.index] = segment.channel
         self.seconds += seconds
         # What lies before a segment is done with it: pauses count too, but nothing counts twice.
@@ -133,7 +137,9 @@ class Recording(Generic[Part]):
     @property
     def done(self) -> bool:
         """Whether it was read to its end and all its segments were heard."""
-        return self.end is not None and (self.end.problem is not None or len(self.parts) == self.end.segments)
+        if self.end is None:
+            return False
+        return self.end.problem is not None or len(self.parts) + len(self.failed) == self.end.segments
 
     @property
     def rest(self) -> float:
@@ -152,6 +158,9 @@ class Recording(Generic[Part]):
         assert self.end is not None
         if self.end.problem is not None:
             return self.end.problem
+        if self.failed:
+            first = self.failed[min(self.failed)]
+            return UnexpectedError(self.end.name, first.reason, first.log)
         order = sorted(self.parts)
         parts, channels = [self.parts[index] for index in order], [self.channels[index] for index in order]
         try:

@@ -30,9 +30,9 @@ BELOW = {
 # room names for its types alone (`if TYPE_CHECKING`) does not count, as nothing is imported then.
 ORDER = {
     "common": "errors files manifest core models commands training benchmark lessons",
-    "speech": """bundled options sound model language search placing output pool transcript original_text
-        reading pipeline stream recognizer measuring training export peers benchmark arguments destinations
-        cli""",
+    "speech": """bundled options sound model language search placing output pool acoustic word_finder
+        transcript original_text reading pipeline aligner stream recognizer measuring training export peers
+        benchmark arguments destinations cli""",
     "caption": """options images model output captioner data measuring training search sources arguments
         destinations export benchmark cli""",
     "demos": "shell live caption_page speech_page",

@@ -6,11 +6,9 @@ next word, of sentences, and new text. Mikolov et al. 2010 (Recurrent neural net
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -25,11 +23,7 @@ from common.core.recurrent import (
 )
 from common.core.search import sample
 from common.core.topologies import Aligned
-from common.errors import InputError
-from common.models.building import fitting_network, require_sizes
-from common.models.directory import CONFIG
-from common.models.fields import check, dataclass_from
-from common.models.files import read_model, write_model
+from common.models.fields import check
 from speech.language.lexicon import Judge
 from speech.model.buckets import by_length
 from speech.model.text import normalize
@@ -371,39 +365,3 @@ def pad(sentences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         targets[row, : len(numbers)] = numbers
         targets[row, len(numbers)] = END
     return words, targets
-
-
-def write_language_model(directory: Path, network: LanguageNetwork, card: str) -> None:
-    """Write a model directory, in 8 bits.
-
-    Raises:
-        InputError: if it cannot be written.
-    """
-    # One string: a list would take a line of the file a word.
-    config = dataclasses.asdict(network.config) | {"vocabulary": " ".join(network.config.vocabulary)}
-    write_model(directory, config, network.state_dict(), card, storage="int8")
-
-
-def load_language_model(directory: Path) -> LanguageModel:
-    """Read a model directory; it steps in 8 bits, as it is stored.
-
-    Raises:
-        InputError: if it is missing, damaged or another kind of model.
-    """
-    stored, tensors = read_model(directory)
-    config = _config(stored, directory / CONFIG)
-    require_sizes(stored, tensors, directory, "a language model")
-    network = fitting_network(lambda: LanguageNetwork(config), tensors, directory, "a language model")
-    return LanguageModel(network, in_8_bits=True)
-
-
-def _config(stored: dict[str, Any], path: Path) -> LanguageModelConfig:
-    """The checked configuration."""
-    try:
-        words = stored["vocabulary"].split()
-        config: LanguageModelConfig = dataclass_from(LanguageModelConfig, {**stored, "vocabulary": words})
-    except (TypeError, KeyError, AttributeError, ValueError, InputError) as error:
-        raise InputError(path, "is not the configuration of a language model") from error
-    if config.vocabulary[: len(SPECIAL)] != SPECIAL:
-        raise InputError(path, f"is not the configuration of a language model: no {SPECIAL[0]} in it")
-    return config

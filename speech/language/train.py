@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from common.errors import InputError
 from common.training.loop import FitOptions, ResumableBatches, TrainingModule, fit
 from common.training.run_record import keep_record
+from speech.language.loading import write_language_model
 from speech.language.options import LanguageModelOptions, parse_source
 from speech.language.recurrent import (
     END,
@@ -27,7 +28,6 @@ from speech.language.recurrent import (
     fit_rest,
     pad,
     sentence_log_probs,
-    write_language_model,
 )
 from speech.language.sentences import Numbers, count_words, number_sentences, read_text
 from speech.language.trigram import Trigram

@@ -48,8 +48,8 @@ class Word:
 
 
 @dataclass(frozen=True)
-class Piece:
-    """What the network heard in one segment of a recording.
+class Emissions:
+    """What the network answers to one segment of a recording.
 
     Attributes:
         start_seconds: where the segment starts.
@@ -136,35 +136,35 @@ def windowed_path(log_probs: Tensor, symbols: Sequence[int], window: int = WINDO
 
 
 def words_of_path(
-    path: Sequence[int], piece: Piece, subwords: Subwords, step_seconds: float
+    path: Sequence[int], segment: Emissions, subwords: Subwords, step_seconds: float
 ) -> tuple[Word, ...]:
-    """The words along a path through one piece, with times in the recording.
+    """The words along a path through one segment, with times in the recording.
 
     Args:
         path: a symbol for every step, blanks and repeats included.
-        piece: what the network heard.
+        segment: what the network heard.
         subwords: the symbols.
         step_seconds: time from one step to the next.
     """
     times = [step * step_seconds for step in range(len(path))]
-    words = _words(path, subwords, piece.log_probs, times, piece.seconds, piece.quiet)
-    if piece.start_seconds == 0.0:
+    words = _words(path, subwords, segment.log_probs, times, segment.seconds, segment.quiet)
+    if segment.start_seconds == 0.0:
         return words
-    begin = piece.start_seconds
+    begin = segment.start_seconds
     return tuple(replace(word, start=word.start + begin, end=word.end + begin) for word in words)
 
 
-def align_pieces(
-    pieces: Sequence[Piece],
+def align_emissions(
+    segments: Sequence[Emissions],
     symbols: Sequence[int],
     subwords: Subwords,
     duration: float,
     step_seconds: float,
 ) -> tuple[Word, ...]:
-    """The words of a known text that is said in the pieces of one recording.
+    """The words of a known text that is said in the segments of one recording.
 
     Args:
-        pieces: in the order of their time, at least one.
+        segments: in the order of their time, at least one.
         symbols: of the text, no blanks.
         subwords: the symbols that there are.
         duration: seconds of the recording.
@@ -177,16 +177,16 @@ def align_pieces(
     between[0, BLANK] = 0.0
     parts: list[Tensor] = []
     times: list[float] = []
-    hop_seconds = pieces[0].quiet.hop_seconds
+    hop_seconds = segments[0].quiet.hop_seconds
     quiet = [True] * round(duration / hop_seconds)
-    for piece in pieces:
+    for segment in segments:
         if parts:
             parts.append(between)
-            times.append(piece.start_seconds)
-        parts.append(piece.log_probs)
-        times += [piece.start_seconds + step * step_seconds for step in range(len(piece.log_probs))]
-        first = round(piece.start_seconds / hop_seconds)
-        quiet[first : first + len(piece.quiet.frames)] = piece.quiet.frames
+            times.append(segment.start_seconds)
+        parts.append(segment.log_probs)
+        times += [segment.start_seconds + step * step_seconds for step in range(len(segment.log_probs))]
+        first = round(segment.start_seconds / hop_seconds)
+        quiet[first : first + len(segment.quiet.frames)] = segment.quiet.frames
     log_probs = torch.cat(parts)
     path = forced_path(log_probs, symbols)
     return _words(path, subwords, log_probs, times, duration, Quiet(quiet, hop_seconds))

@@ -72,9 +72,9 @@ class Decoder:
         Args:
             log_probs: (steps, symbols), on the CPU.
         """
-        return self.all([log_probs])[0]
+        return self.decode_batch([log_probs])[0]
 
-    def all(self, utterances: Sequence[Tensor]) -> list[list[TextHypothesis]]:
+    def decode_batch(self, utterances: Sequence[Tensor]) -> list[list[TextHypothesis]]:
         """As for one utterance, for many together: for known words several times faster than one by one."""
         if self.words is not None:
             return self.words(utterances)

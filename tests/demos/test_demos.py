@@ -285,7 +285,7 @@ Function("element", "server", fs.readFileSync(process.argv[3], "utf-8"))(element
 def test_no_sound_is_lost_while_calls_run(said: np.ndarray, said_text: str, tmp_path: Path) -> None:
     """The page's own script, at real time, with a recogniser that takes longer than the sound."""
     recognizer = Recognizer.load()
-    words = recognizer.words
+    words = recognizer.finder.words
 
     def slowly(*arguments: Any) -> Any:
         ends = time.monotonic() + 0.7
@@ -294,7 +294,7 @@ def test_no_sound_is_lost_while_calls_run(said: np.ndarray, said_text: str, tmp_
             pass
         return found
 
-    recognizer.words = slowly  # type: ignore[method-assign]
+    recognizer.finder.words = slowly  # type: ignore[method-assign]
     address, close = serve(lambda: speech_page.build_app(recognizer), block=False)
     try:
         config = httpx.get(f"{address}config").json()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from speech.model.subwords import LETTER_SYMBOLS, Subwords
 from speech.model.text import normalize
 from speech.original_text import OriginalText, fit
-from speech.placing.alignment import Piece, Word
+from speech.placing.alignment import Emissions, Word
 
 LETTERS = Subwords(LETTER_SYMBOLS)
 GIVEN = '"Well — yes," said Dr. Møller:\n\n  it\'s 42% (of £1,000)...\n* * *\n¿No?\n'
@@ -45,12 +45,12 @@ def test_other_words_than_those_of_the_text_are_refused() -> None:
         OriginalText("a b").placed([Word("a", 0.0, 1.0, 1.0)], 2.0, 1.0)
 
 
-def heard(text: str) -> Piece:
+def heard(text: str) -> Emissions:
     """A piece in which the network hears a text."""
     path = [symbol for letter in LETTERS.encode(text) for symbol in (letter, 0)]
     log_probs = torch.full((len(path), len(LETTER_SYMBOLS)), -9.0)
     log_probs[range(len(path)), path] = 0.0
-    return Piece(0.0, 1.0, log_probs)
+    return Emissions(0.0, 1.0, log_probs)
 
 
 def test_what_is_missing_from_the_text_counts_as_what_is_too_much_in_it() -> None:

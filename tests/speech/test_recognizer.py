@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 
 from common.core.quantized import multiplies_bfloat16_faster
-from common.errors import InputError
+from common.errors import InputError, UnexpectedError
 from speech import DecodingOptions, Recognizer, Transcript
 from speech.model.network import SpeechConfig, SpeechNetwork
 from speech.model.subwords import LETTER_SYMBOLS
 from speech.placing.alignment import Word
-from speech.pool import BATCH_FRAMES, Heard, batches
+from speech.pool import BATCH_FRAMES, SegmentFeatures, batches
 from speech.sound.audio import SAMPLE_RATE, load_audio
 from speech.training.pronunciations import PHONES
 
@@ -162,13 +162,13 @@ def test_a_batch_gives_what_one_by_one_gives(recognizer: Recognizer, sentences: 
 def test_in_bfloat16_a_recording_sounds_the_same_alone_and_almost_as_in_float32(
     recognizer: Recognizer, sentences: list[Tensor]
 ) -> None:
-    features = [recognizer.log_mel(sentence) for sentence in sentences]
-    together, steps = recognizer.emissions(features)
+    features = [recognizer.acoustic.log_mel(sentence) for sentence in sentences]
+    together, steps = recognizer.acoustic.log_probs(features)
     for number, length in enumerate(steps.tolist()):
-        alone, (steps_alone,) = recognizer.emissions(features[number : number + 1])
+        alone, (steps_alone,) = recognizer.acoustic.log_probs(features[number : number + 1])
         assert steps_alone == length
         assert torch.equal(alone[0], together[number, :length])
-    exact, _ = Recognizer.load(exact=True).emissions(features)
+    exact, _ = Recognizer.load(exact=True).acoustic.log_probs(features)
     assert not torch.equal(exact, together)
     for one, other, length in zip(exact, together, steps.tolist(), strict=True):
         assert (one[:length].exp() - other[:length].exp()).abs().mean() < 1e-3
@@ -179,15 +179,15 @@ def test_a_helper_process_hears_what_this_one_hears(recognizer: Recognizer, sent
     alone = in_order(recognizer.transcribe_all(sources, batch_size=2))
     here = 0
 
-    def words(batch: Sequence[Heard], options: DecodingOptions) -> list[tuple[Word, ...]]:
+    def words(batch: Sequence[SegmentFeatures], options: DecodingOptions) -> list[tuple[Word, ...]]:
         nonlocal here
         here += len(batch)
-        return recognizer.words(batch, options)
+        return recognizer.finder.words(batch, options)
 
     with recognizer.helpers(1) as helpers:
         helpers.start()
         twin = Recognizer.load()
-        twin.words = words  # type: ignore[method-assign]
+        twin.finder.words = words  # type: ignore[method-assign]
         found = in_order(twin.transcribe_all(sources, batch_size=2, helpers=helpers))
     assert 0 < here < 18
     assert [told(result) for _, result, _ in found] == [told(result) for _, result, _ in alone]
@@ -241,6 +241,27 @@ def test_a_recording_comes_as_soon_as_it_is_done_and_no_more_is_read_than_needed
     assert not any(reader.is_alive() for reader in readers)
 
 
+def test_a_mistake_in_the_search_costs_its_recording_and_none_beside_it(
+    sentences: list[Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recognizer = Recognizer.load()
+    words = recognizer.finder.words
+    unlucky = len(recognizer.acoustic.log_mel(sentences[1]))
+
+    def sometimes(segments: Sequence[SegmentFeatures], options: DecodingOptions) -> list[tuple[Word, ...]]:
+        if any(abs(len(one.features) - unlucky) <= 2 for one in segments):
+            raise IndexError("a bug")
+        return words(segments, options)
+
+    expected = [times(recognizer.transcribe(one)) for one in (sentences[0], sentences[2])]
+    monkeypatch.setattr(recognizer.finder, "words", sometimes)
+    found = {number: result for number, result, _ in recognizer.transcribe_all(sentences)}
+    assert isinstance(found[1], UnexpectedError)
+    assert "IndexError: a bug" in str(found[1])
+    assert "sometimes" in found[1].log
+    assert [times(found[number]) for number in (0, 2) if isinstance(found[number], Transcript)] == expected
+
+
 def test_what_goes_wrong_with_the_sources_themselves_is_not_lost(tiny: Recognizer) -> None:
     def broken() -> Iterator[Tensor]:
         yield silence(0.1)
@@ -262,7 +283,7 @@ def test_progress_adds_up_to_all_the_sound(tiny: Recognizer, sentences: list[Ten
 def test_batches_hold_like_lengths_and_no_more_than_asked() -> None:
     seconds = [0.5, 19.0, 0.6, 18.0, 0.4, 20.0, 0.5, 17.0, 20.0, 20.0, 20.0, 20.0]
     segments = [
-        Heard(0, number, 0.0, torch.zeros(round(100 * length), 1), length)
+        SegmentFeatures(0, number, 0.0, torch.zeros(round(100 * length), 1), length)
         for number, length in enumerate(seconds)
     ]
     made = [[one.sound_seconds for one in batch] for batch in batches(segments, 3)]
@@ -273,11 +294,11 @@ def test_batches_hold_like_lengths_and_no_more_than_asked() -> None:
     limit = BATCH_FRAMES / 100
     assert all(max(batch) * len(batch) <= limit for batch in batches_of(segments * 3, 100))
     assert batches([], 3) == []
-    (longest,) = batches([Heard(0, 0, 0.0, torch.zeros(100_000, 1), 1000.0)], 3)
+    (longest,) = batches([SegmentFeatures(0, 0, 0.0, torch.zeros(100_000, 1), 1000.0)], 3)
     assert len(longest) == 1
 
 
-def batches_of(segments: list[Heard], size: int) -> list[list[float]]:
+def batches_of(segments: list[SegmentFeatures], size: int) -> list[list[float]]:
     return [[one.sound_seconds for one in batch] for batch in batches(segments, size)]
 
 
@@ -285,7 +306,7 @@ def batches_of(segments: list[Heard], size: int) -> list[list[float]]:
 def test_batches_are_even_and_there_is_one_for_each_worker(workers: int) -> None:
     seconds = [round(1.0 + 0.2 * number, 1) for number in range(40)]
     segments = [
-        Heard(0, number, 0.0, torch.zeros(round(100 * length), 1), length)
+        SegmentFeatures(0, number, 0.0, torch.zeros(round(100 * length), 1), length)
         for number, length in enumerate(seconds)
     ]
     made = [[one.sound_seconds for one in batch] for batch in batches(segments, 32, workers)]

@@ -152,7 +152,7 @@ def test_evaluate_takes_every_decoding_option_of_transcribe() -> None:
 def test_the_network_reckons_in_float32_where_that_is_asked_for(
     recordings: Path, model: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], exact: bool
 ) -> None:
-    monkeypatch.setattr("speech.recognizer.multiplies_bfloat16_faster", lambda _: True)
+    monkeypatch.setattr("speech.acoustic.multiplies_bfloat16_faster", lambda _: True)
     reckoned = []
     network = SpeechNetwork.forward
 

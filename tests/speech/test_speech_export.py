@@ -35,7 +35,7 @@ def english() -> Recognizer:
 @pytest.fixture(scope="module")
 def english_file(english: Recognizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("onnx") / "english.onnx"
-    export(english.network, path)
+    export(english.acoustic.network, path)
     return path
 
 
@@ -72,7 +72,9 @@ def heard_by_onnx(path: Path, recordings: list[Tensor]) -> tuple[Tensor, Tensor]
 
 
 def assert_heard_alike(recognizer: Recognizer, path: Path, recordings: list[Tensor]) -> None:
-    expected, expected_steps = recognizer.emissions([recognizer.log_mel(one) for one in recordings])
+    expected, expected_steps = recognizer.acoustic.log_probs(
+        [recognizer.acoustic.log_mel(one) for one in recordings]
+    )
     found, steps = heard_by_onnx(path, recordings)
     assert steps.tolist() == expected_steps.tolist()
     for one, other, length in zip(found, expected, steps.tolist(), strict=True):
@@ -97,7 +99,7 @@ def test_recordings_of_any_length_are_heard_alike_whatever_the_features(
     features: FeatureConfig, tmp_path: Path
 ) -> None:
     recognizer = tiny(features)
-    export(recognizer.network, tmp_path / "tiny.onnx")
+    export(recognizer.acoustic.network, tmp_path / "tiny.onnx")
     shorter_than_a_window = noises(80, 512, 513)
     assert_heard_alike(recognizer, tmp_path / "tiny.onnx", [*shorter_than_a_window, torch.zeros(4000)])
     assert_heard_alike(recognizer, tmp_path / "tiny.onnx", noises(16_001, 9_000, 31_999, 24_160, 700))
@@ -118,22 +120,25 @@ def test_the_file_alone_is_enough_to_read_what_is_said(
     english: Recognizer, english_file: Path, sentences: list[Tensor]
 ) -> None:
     about = metadata_of(english_file)
-    assert (about["sample_rate"], about["step_seconds"]) == (16_000, english.network.config.step_seconds)
-    assert about["features"]["mels"] == english.network.config.features.mels
+    assert (about["sample_rate"], about["step_seconds"]) == (
+        16_000,
+        english.acoustic.network.config.step_seconds,
+    )
+    assert about["features"]["mels"] == english.acoustic.network.config.features.mels
     texts = []
     for log_probs, length in zip(*heard_by_onnx(english_file, sentences), strict=True):
         path = torch.unique_consecutive(log_probs[:length].argmax(dim=-1))
         pieces = "".join(about["symbols"][symbol] for symbol in path if symbol != 0)
         texts.append(pieces.replace("_", " ").strip())
-    heard = english.emissions([english.log_mel(one) for one in sentences])
-    assert texts == greedy(*heard, english.subwords)
+    heard = english.acoustic.log_probs([english.acoustic.log_mel(one) for one in sentences])
+    assert texts == greedy(*heard, english.acoustic.subwords)
     assert all(texts)
 
 
 def test_in_8_bits_it_is_a_third_of_the_size_and_hears_nearly_the_same(
     english: Recognizer, english_file: Path, sentences: list[Tensor], tmp_path: Path
 ) -> None:
-    export(english.network, tmp_path / "int8.onnx", int8=True)
+    export(english.acoustic.network, tmp_path / "int8.onnx", int8=True)
     assert (tmp_path / "int8.onnx").stat().st_size < 0.35 * english_file.stat().st_size
     assert metadata_of(tmp_path / "int8.onnx") == metadata_of(english_file)
     expected, steps = heard_by_onnx(english_file, sentences)
@@ -145,10 +150,10 @@ def test_in_8_bits_it_is_a_third_of_the_size_and_hears_nearly_the_same(
 
 def test_the_network_that_is_written_goes_on_as_it_was(tmp_path: Path) -> None:
     recognizer = tiny()
-    recording = [recognizer.log_mel(noises(8_000)[0])]
-    before, _ = recognizer.emissions(recording)
-    export(recognizer.network, tmp_path / "tiny.onnx")
-    assert torch.equal(recognizer.emissions(recording)[0], before)
+    recording = [recognizer.acoustic.log_mel(noises(8_000)[0])]
+    before, _ = recognizer.acoustic.log_probs(recording)
+    export(recognizer.acoustic.network, tmp_path / "tiny.onnx")
+    assert torch.equal(recognizer.acoustic.log_probs(recording)[0], before)
 
 
 @pytest.mark.parametrize(("package", "options"), [("onnx", []), ("onnxruntime.quantization", ["--int8"])])
@@ -183,7 +188,10 @@ def test_the_files_word_error_rate_is_that_of_the_network(
 ) -> None:
     manifest = tmp_path / "samples.tsv"
     paths = sorted(SAMPLES.glob("*.opus"))
-    said = greedy(*english.emissions([english.log_mel(one) for one in sentences]), english.subwords)
+    said = greedy(
+        *english.acoustic.log_probs([english.acoustic.log_mel(one) for one in sentences]),
+        english.acoustic.subwords,
+    )
     texts = [said[0], said[1] + " indeed", *said[2:]]
     rows = "".join(f"{path}\t{text}\n" for path, text in zip(paths, texts, strict=True))
     manifest.write_text(f"path\ttext\n{rows}")

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from common.errors import InputError
 from common.models.files import read_model
+from speech.language.loading import load_language_model
 from speech.language.options import LanguageModelOptions
-from speech.language.recurrent import SPECIAL, LanguageModelConfig, LanguageNetwork, load_language_model
+from speech.language.recurrent import SPECIAL, LanguageModelConfig, LanguageNetwork
 from speech.language.train import (
     HeldOut,
     LanguageModule,

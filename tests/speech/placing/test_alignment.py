@@ -22,8 +22,8 @@ from speech.measuring.evaluate import evaluate_timing
 from speech.measuring.word_times import timed_words
 from speech.model.subwords import BLANK, LETTER_SYMBOLS, Subwords
 from speech.placing.alignment import (
-    Piece,
-    align_pieces,
+    Emissions,
+    align_emissions,
     forced_path,
     steps_needed,
     windowed_path,
@@ -115,8 +115,8 @@ def test_a_window_goes_along_with_a_long_text_and_finds_it_behind_a_long_pause()
 # --- times -----------------------------------------------------------------------------------------
 
 
-def heard(path: list[int], quiet: Quiet | None = None, start: float = 0.0) -> Piece:
-    return Piece(start, 0.03 * len(path), emissions_along(path), quiet or Quiet())
+def heard(path: list[int], quiet: Quiet | None = None, start: float = 0.0) -> Emissions:
+    return Emissions(start, 0.03 * len(path), emissions_along(path), quiet or Quiet())
 
 
 def spell(text: str) -> list[int]:
@@ -165,7 +165,7 @@ def test_a_piece_s_words_move_with_it() -> None:
 
 def test_a_text_said_in_several_pieces_is_placed_in_each_of_them() -> None:
     pieces = [heard([BLANK] * 5 + spell(text) + [BLANK] * 5, start=start) for text, start in SAID]
-    words = align_pieces(pieces, LETTERS.encode("so it is what is it"), LETTERS, 100.0, 0.03)
+    words = align_emissions(pieces, LETTERS.encode("so it is what is it"), LETTERS, 100.0, 0.03)
     assert [word.text for word in words] == ["so", "it", "is", "what", "is", "it"]
     for word, start in zip(words, [0, 0, 20, 20, 90, 90], strict=True):
         assert start < word.start < word.end < start + 1.0
@@ -184,7 +184,7 @@ def test_words_are_those_of_the_path_in_order_without_overlap(
     path: list[int], frames: list[bool], share: float
 ) -> None:
     seconds = 0.03 * len(path) * share
-    piece = Piece(0.0, seconds, random_emissions(0, len(path), len(LETTERS)), Quiet(frames))
+    piece = Emissions(0.0, seconds, random_emissions(0, len(path), len(LETTERS)), Quiet(frames))
     words = words_of_path(path, piece, LETTERS, 0.03)
     assert " ".join(word.text for word in words) == LETTERS.decode(collapse(path))
     edges = [0.0, *(edge for word in words for edge in (word.start, word.end)), seconds + 1e-9]

@@ -1,0 +1,84 @@
+"""From the network's answers to words: the searches that somebody asks for, and their language model.
+
+Comes in: emissions of segments. Goes out: the words of each, with their times in the recording.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from speech.acoustic import AcousticModel
+from speech.language.lexicon import Lexicon
+from speech.language.loading import AnyLanguageModel, load_any_language_model
+from speech.language.ngram import NgramModel
+from speech.language.recurrent import SPECIAL
+from speech.options import DecodingOptions
+from speech.placing.alignment import Word, forced_path, words_of_path
+from speech.pool import SegmentFeatures
+from speech.search.decoding import Decoder, least_wrong
+
+_KEPT = 2  # decoders, because they can be costly to make
+
+
+class WordFinder:
+    """What finds the words in segments.
+
+    Args:
+        acoustic: what hears them.
+        language_model: directory of the model that knows the words and which follows which; None if any
+            letters may be written. It is read when it is first needed.
+    """
+
+    def __init__(self, acoustic: AcousticModel, language_model: Path | None = None) -> None:
+        self.acoustic = acoustic
+        self.directory = language_model
+        self._decoders: dict[DecodingOptions, Decoder] = {}
+
+    @cached_property
+    def language_model(self) -> AnyLanguageModel | None:
+        """What knows which word comes next; None if there is none.
+
+        Raises:
+            InputError: if it cannot be read.
+        """
+        return None if self.directory is None else load_any_language_model(self.directory)
+
+    def decoder(self, options: DecodingOptions) -> Decoder:
+        """What finds the text as the options say; the last two are kept.
+
+        Raises:
+            InputError: if an option names what cannot be used.
+        """
+        if options not in self._decoders:
+            subwords = self.acoustic.subwords
+            model = self.language_model if options.searches_words else None
+            lexicon = None
+            if model is not None:
+                spelled = model.spelled(subwords) if isinstance(model, NgramModel) else None
+                words = model.vocabulary[len(SPECIAL) :]
+                lexicon = Lexicon(dict.fromkeys(words, 0.0), subwords, spelled)
+            decoder = Decoder(options, subwords, lexicon, model)
+            self._decoders = dict([*self._decoders.items(), (options, decoder)][-_KEPT:])
+        return self._decoders[options]
+
+    @torch.inference_mode()
+    def words(self, segments: Sequence[SegmentFeatures], options: DecodingOptions) -> list[tuple[Word, ...]]:
+        """The words of each segment of a batch, with their times in the recording."""
+        emissions = self.acoustic.emissions(segments)
+        decoder = self.decoder(options)
+        if decoder.is_greedy:
+            paths = [one.log_probs.argmax(dim=-1).tolist() for one in emissions]
+        else:
+            texts = decoder.decode_batch([one.log_probs for one in emissions])
+            paths = [
+                forced_path(one.log_probs, least_wrong(found).symbols)
+                for one, found in zip(emissions, texts, strict=True)
+            ]
+        return [
+            words_of_path(path, one, self.acoustic.subwords, self.acoustic.step_seconds)
+            for path, one in zip(paths, emissions, strict=True)
+        ]
