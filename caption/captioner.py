@@ -11,13 +11,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
-from caption.images import is_blank, load_image
+from caption.bundled import BUNDLED
+from caption.images import SIZE, Source, is_blank, load_image
 from caption.model.doubt import says_less
 from caption.model.encoder import EncoderConfig
 from caption.model.network import CaptionConfig, CaptionNetwork, Decoder, DecoderState, Scene
@@ -27,13 +27,11 @@ from caption.output.attention import Glance, glances
 from common.core.quantized import can_multiply_in_8_bits
 from common.core.recurrent import without_initial_weights
 from common.core.search import BeamOptions, Hypothesis, beam_search, sample
-from common.errors import InputError
+from common.errors import InputError, OptionError
 from common.models.building import require_sizes
 from common.models.files import find_model, read_model
 
-BUNDLED = Path(__file__).parent / "models"
-
-Picture = str | Path | BinaryIO | Image.Image | Tensor
+Picture = Source | Tensor
 
 
 @dataclass(frozen=True)
@@ -51,6 +49,12 @@ class Caption:
     log_prob: float
     confidence: float
     alternatives: tuple[Caption, ...] = ()
+
+    def to_json(self, path: str = "") -> str:
+        """Everything that is known, as one JSON object on a line, with the path that the picture has."""
+        from caption.output.writers import as_json
+
+        return as_json(path, self)
 
 
 # What is said of a picture of one colour: the network would make up a story.
@@ -74,7 +78,7 @@ class Captioner:
 
     @classmethod
     def load(
-        cls, model: str | Path = "photos", device: str = "cpu", threads: int = 0, in_8_bits: bool = True
+        cls, model: str | Path = "photos", device: str = "cpu", threads: int = 1, in_8_bits: bool = True
     ) -> Captioner:
         """Load a bundled model by its name, or any model directory.
 
@@ -101,11 +105,14 @@ class Captioner:
         """Describe one photograph; what is black, blank or all of one colour gets an empty caption.
 
         Args:
-            picture: a file, an open binary file, a Pillow image, or uint8 (3, 224, 224).
+            picture: the path of a picture file, an open binary file, a file's bytes, a Pillow image, an array
+                (height, width, 3) of uint8 or of floating-point numbers from 0 to 1, or a uint8 tensor (3,
+                224, 224).
             options: how to search; None for the defaults.
 
         Raises:
             InputError: if the picture cannot be read.
+            TypeError, ValueError: if it is nothing of these.
         """
         return self.describe_batch([picture], options)[0]
 
@@ -152,7 +159,7 @@ class Captioner:
         """
         unknown = self.unknown_words(words)
         if unknown:
-            raise InputError("--prefix", f"the captioner never learned: {', '.join(unknown)}")
+            raise OptionError("prefix", f"the captioner never learned: {', '.join(unknown)}")
         return self.vocabulary.encode(words)
 
     def glances(self, picture: Picture, caption: str) -> list[Glance]:
@@ -231,7 +238,11 @@ def _doubted(caption: Caption, noun: str, probability: float, doubt: float) -> C
 
 def _loaded(picture: Picture) -> Tensor:
     """A picture as the network takes it: uint8 (3, 224, 224)."""
-    return picture if isinstance(picture, Tensor) else load_image(picture)
+    if not isinstance(picture, Tensor):
+        return load_image(picture)
+    if picture.dtype != torch.uint8 or picture.shape != (3, SIZE, SIZE):
+        raise ValueError(f"a tensor is uint8 (3, {SIZE}, {SIZE}), not {picture.dtype} {tuple(picture.shape)}")
+    return picture
 
 
 def search(

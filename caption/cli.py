@@ -166,7 +166,7 @@ def train(arguments: argparse.Namespace) -> int:
 def average(arguments: argparse.Namespace) -> int:
     """Write the mean of several models."""
     check_builds("torchvision")
-    from caption.captioner import BUNDLED
+    from caption.bundled import BUNDLED
     from common.models.averaging import average as average_models
 
     average_models(arguments.models, arguments.shares, arguments.output, BUNDLED, "Captioner")

@@ -1,4 +1,4 @@
-"""The only door for pictures: a file or a Pillow image -> uint8 (3, 224, 224), RGB.
+"""The only door for pictures: a file, its bytes, an array or a Pillow image -> uint8 (3, 224, 224), RGB.
 
 The whole picture is squashed to the square: nothing at its edges is lost, and the photographs that the
 captioner learned from came squashed as well.
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -41,11 +41,16 @@ _BLANK = 2.0
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
 
 
-def load_image(source: str | Path | BinaryIO | Image.Image) -> Tensor:
+Source = str | Path | BinaryIO | bytes | bytearray | memoryview | Image.Image | NDArray[Any]
+
+
+def load_image(source: Source) -> Tensor:
     """Read a picture the way a person sees it.
 
     Args:
-        source: a file's path, an open binary file, or a Pillow image.
+        source: a file's path, an open binary file, a file's bytes, a Pillow image, or an array (height,
+            width), (height, width, 3) or, with transparency, (height, width, 4), of uint8 or of
+            floating-point numbers from 0 to 1.
 
     Returns:
         (3, 224, 224) uint8: turned as its EXIF orientation says, the first frame of an animation,
@@ -53,16 +58,24 @@ def load_image(source: str | Path | BinaryIO | Image.Image) -> Tensor:
 
     Raises:
         InputError: if the file is missing, empty, no picture, truncated or absurdly large.
+        TypeError, ValueError: if the source is nothing of these.
     """
     return to_tensor(open_image(source))
 
 
-def open_image(source: str | Path | BinaryIO | Image.Image) -> Image.Image:
+def open_image(source: Source) -> Image.Image:
     """Read a picture upright and as RGB, at its own size or, if it is very large, at a whole fraction of it.
 
     Arguments and errors as in `load_image`.
     """
     name = os.fspath(source) if isinstance(source, str | Path) else str(getattr(source, "name", "picture"))
+    if isinstance(source, np.ndarray):
+        source = _from_array(source)
+    elif isinstance(source, bytes | bytearray | memoryview):
+        source = BytesIO(source)
+    elif not isinstance(source, str | Path | Image.Image) and not hasattr(source, "read"):
+        kinds = "a path, an open binary file, bytes, a Pillow image or an array"
+        raise TypeError(f"a picture is {kinds}, not {type(source).__name__}")
     try:
         if isinstance(source, Image.Image):
             return _upright_rgb(source)
@@ -82,6 +95,21 @@ def open_image(source: str | Path | BinaryIO | Image.Image) -> Image.Image:
         raise InputError(name, "is not a picture that can be read") from error
     except Exception as error:  # decoders report damage with whatever comes first
         raise InputError(name, f"is damaged ({str(error) or type(error).__name__})") from error
+
+
+def _from_array(array: NDArray[Any]) -> Image.Image:
+    """A picture that somebody has as numbers; errors as in `load_image`."""
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)) or 0 in array.shape:
+        raise ValueError(f"a picture is (height, width), or with 3 or 4 channels behind, not {array.shape}")
+    if np.issubdtype(array.dtype, np.floating):
+        numbers = np.nan_to_num(array.astype(np.float32))
+        if numbers.min() < 0.0 or numbers.max() > 1.0:
+            low, high = numbers.min(), numbers.max()
+            raise ValueError(f"a picture of floating-point numbers lies in 0 to 1, not {low:g} to {high:g}")
+        array = (numbers * 255.0).round().astype(np.uint8)
+    if array.dtype != np.uint8:
+        raise TypeError(f"a picture is of uint8 or floating-point numbers, not {array.dtype}")
+    return Image.fromarray(np.ascontiguousarray(array))
 
 
 def to_tensor(image: Image.Image) -> Tensor:

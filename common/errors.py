@@ -1,4 +1,4 @@
-"""The errors that a person can cause, and a bug that one input of many brings to light.
+"""The errors that a person can cause, all below `SuiteError`, and a bug that one input brings to light.
 
 Everything else that is raised is a bug and shows its traceback.
 """
@@ -9,7 +9,11 @@ import traceback
 from os import PathLike, fspath
 
 
-class InputError(Exception):
+class SuiteError(Exception):
+    """Whatever the suite raises that is no bug: one `except` catches it all."""
+
+
+class InputError(SuiteError):
     """Something that a person gave us cannot be used.
 
     Its text is one line, `path: reason`, where the reason also says the way out if there is one.
@@ -27,6 +31,15 @@ class InputError(Exception):
     def __reduce__(self) -> tuple[type[InputError], tuple[str, ...]]:
         # Exceptions are rebuilt from `args`, which holds the whole line: worker processes need this.
         return (type(self), (self.path, self.reason))
+
+
+class OptionError(InputError):
+    """An option that cannot be used, or not beside another.
+
+    Args:
+        option: its name in the library; a command line writes it with two hyphens in front.
+        reason: what is wrong with it, as in `InputError`.
+    """
 
 
 class UnexpectedError(InputError):

@@ -10,7 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from common.errors import InputError
+    __version__: str
+    from common.errors import InputError, OptionError, SuiteError
+    from speech.bundled import available_models
     from speech.language.recurrent import LanguageModel
     from speech.options import DecodingOptions
     from speech.placing.alignment import Word
@@ -24,33 +26,51 @@ _ROOMS = {
     "DecodingOptions": "speech.options",
     "InputError": "common.errors",
     "LanguageModel": "speech.language.recurrent",
+    "OptionError": "common.errors",
     "Recognizer": "speech.recognizer",
     "Segment": "speech.transcript",
     "Stream": "speech.stream",
+    "SuiteError": "common.errors",
     "Transcript": "speech.transcript",
     "Update": "speech.stream",
     "Word": "speech.placing.alignment",
+    "available_models": "speech.bundled",
 }
+
+# What needs no PyTorch.
+_LIGHT = {"common.errors", "speech.bundled", "speech.options"}
+
+# What needs no PyTorch.
+_LIGHT = {"common.errors", "speech.bundled", "speech.options"}
 
 __all__ = [
     "AudioOptions",
     "DecodingOptions",
     "InputError",
     "LanguageModel",
+    "OptionError",
     "Recognizer",
     "Segment",
     "Stream",
+    "SuiteError",
     "Transcript",
     "Update",
     "Word",
+    "__version__",
+    "available_models",
 ]
 
 
 def __getattr__(name: str) -> object:
     """Import the public names when they are first asked for: `import speech` alone costs nothing."""
-    if name in _ROOMS:
-        from common.commands.command import check_builds
+    if name == "__version__":
+        from common.commands.command import SUITE, installed_version
 
-        check_builds("torchaudio")
+        return installed_version(SUITE)
+    if name in _ROOMS:
+        if _ROOMS[name] not in _LIGHT:
+            from common.commands.command import check_builds
+
+            check_builds("torchaudio")
         return getattr(import_module(_ROOMS[name]), name)
     raise AttributeError(f"module 'speech' has no attribute {name!r}")

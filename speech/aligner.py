@@ -18,9 +18,10 @@ from speech.original_text import OriginalText, fit
 from speech.pipeline import process_segments
 from speech.placing.alignment import Emissions, align_emissions, steps_needed
 from speech.pool import SegmentFeatures
-from speech.reading import Source, read_all, source_name
+from speech.reading import read_all
 from speech.sound.audio import AudioOptions
 from speech.sound.detector import Detector
+from speech.sources import Source, source_name
 from speech.transcript import Transcript
 
 

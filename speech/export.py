@@ -214,10 +214,10 @@ class _OnnxStack(nn.Module):
             self.register_buffer(f"biases{index}", torch.stack(biases))
 
     def forward(
-        self, x: Tensor, lengths: Tensor, state: State | None = None, remember: bool = False
+        self, x: Tensor, lengths: Tensor, state: State | None = None, return_state: bool = False
     ) -> tuple[Tensor, State]:
         """As `RecurrentStack.forward`, but only whole sequences without a state before or after them."""
-        assert state is None and not remember
+        assert state is None and not return_state
         for index in range(len(self.norms) + 1):
             if index > 0:
                 x = self.norms[index - 1](x)

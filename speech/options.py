@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from common.commands.options import Device, Precision
-from common.errors import InputError
+from common.errors import InputError, OptionError
 from common.models.fields import check
 
 
@@ -58,9 +58,9 @@ class DecodingOptions:
             hotword_boost=(-100.0, 100.0),
         )
         if self.hotwords and self.grammar is not None:
-            raise InputError("--hotword", "does not go with --grammar, which says already what can be said")
+            raise OptionError("hotword", "does not go with a grammar, which says already what can be said")
         if self.hotwords and not self.searches_words:
-            raise InputError("--hotword", "needs a search over words: a --beam of 2 or more, and --words")
+            raise OptionError("hotword", "needs a search over words: a beam of 2 or more, and words")
 
     @property
     def searches_words(self) -> bool:

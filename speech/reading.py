@@ -20,22 +20,14 @@ from speech.pool import RecordingEnd, SegmentFeatures
 from speech.sound.audio import SAMPLE_RATE, AudioOptions, AudioReader, is_silence, not_recorded
 from speech.sound.detector import Detector
 from speech.sound.segments import RecordingSplitter, SoundSegment, clean
-
-Source = str | Path | BinaryIO | Tensor
+from speech.sources import Source, opened, source_name
 
 _PIECE = 5 * SAMPLE_RATE  # samples that are cut at once
 
 
-def source_name(source: Source) -> str:
-    """What a message calls a source."""
-    if isinstance(source, Tensor):
-        return "samples"
-    return str(source) if isinstance(source, str | Path) else str(getattr(source, "name", "recording"))
-
-
 def read_segments(
     number: int,
-    source: Source,
+    source: str | Path | BinaryIO | Tensor,
     features: Callable[[Tensor], Tensor],
     detector: Detector,
     audio: AudioOptions | None = None,
@@ -89,10 +81,15 @@ def read_all(
     features: Callable[[Tensor], Tensor],
     detector: Detector,
     audio: AudioOptions | None = None,
+    sample_rate: int = SAMPLE_RATE,
 ) -> Iterator[SegmentFeatures | RecordingEnd]:
-    """Read recordings one after another, as `read_segments` reads each."""
+    """Read recordings one after another, as `read_segments` reads each.
+
+    Raises:
+        TypeError, ValueError: if a source is nothing that can be a recording (see `speech.sources.opened`).
+    """
     for number, source in enumerate(sources):
-        yield from read_segments(number, source, features, detector, audio)
+        yield from read_segments(number, opened(source, sample_rate), features, detector, audio)
 
 
 class SamplesReader:

@@ -25,10 +25,11 @@ from speech.options import DecodingOptions
 from speech.pipeline import Timed, process_segments, timed
 from speech.placing.alignment import Word
 from speech.pool import SegmentFeatures
-from speech.reading import Source, read_all, source_name
+from speech.reading import read_all
 from speech.sound.audio import SAMPLE_RATE, AudioOptions, load_audio, require_sound
 from speech.sound.detector import SpeechDetector
 from speech.sound.segments import clean
+from speech.sources import Source, mono, opened, source_name
 from speech.stream import Stream
 from speech.transcript import Transcript, joined
 from speech.word_finder import WordFinder
@@ -71,7 +72,7 @@ class Recognizer:
         cls,
         model: str | Path = "english",
         device: str = "cpu",
-        threads: int = 0,
+        threads: int = 1,
         language_model: str | Path | None = None,
         exact: bool = False,
     ) -> Recognizer:
@@ -80,7 +81,8 @@ class Recognizer:
         Args:
             model: "english", or the path of a model directory.
             device: where PyTorch runs it: "cpu", "cuda", "mps".
-            threads: PyTorch's threads, for the whole process; 0 leaves its own choice.
+            threads: PyTorch's threads, for the whole process; 0 leaves its own choice. One is the fastest for
+                a recording; for many, see `helpers`.
             language_model: directory of a language model, as `speech train-lm` writes it; None for the one
                 that lies in the model directory, if one does.
             exact: whether the network computes in float32 on every processor. Otherwise it does so in
@@ -100,29 +102,38 @@ class Recognizer:
         return cls(network, directory.name, device, language, directory, exact)
 
     def transcribe(
-        self, source: Source, options: DecodingOptions | None = None, audio: AudioOptions | None = None
+        self,
+        source: Source,
+        options: DecodingOptions | None = None,
+        audio: AudioOptions | None = None,
+        sample_rate: int = SAMPLE_RATE,
     ) -> Transcript:
         """Transcribe one recording of any length.
 
         Args:
-            source: a sound or video file in any usual container, an open binary file, or samples (samples,)
-                or (channels, samples) float32 at 16 kHz, of which such as are no finite numbers count as 0.
+            source: the path of a sound or video file in any usual container, an open binary file, a file's
+                bytes, or samples: a NumPy array or a tensor, (samples,), (channels, samples) or (samples,
+                channels), floating-point from -1 to 1 or 16- or 32-bit integers. Those that are no finite
+                numbers count as 0.
             options: how text is found; None for the defaults.
             audio: which sound of the recording is heard; None for the default track, channels mixed.
+            sample_rate: of samples, in Hz; files say their own.
 
         Returns:
             What was said; an empty transcript if nobody speaks, with a warning if nothing was recorded.
 
         Raises:
             InputError: if the file cannot be read or holds no samples at all.
+            TypeError, ValueError: if the source is nothing of these, or the rate is below 1 kHz.
         """
-        return self.transcribe_batch([source], options, audio)[0]
+        return self.transcribe_batch([source], options, audio, sample_rate)[0]
 
     def transcribe_batch(
         self,
         sources: Sequence[Source],
         options: DecodingOptions | None = None,
         audio: AudioOptions | None = None,
+        sample_rate: int = SAMPLE_RATE,
     ) -> list[Transcript]:
         """Transcribe recordings together: for many short ones several times faster than one by one.
 
@@ -130,7 +141,7 @@ class Recognizer:
             InputError: if a recording cannot be read or holds no samples at all.
         """
         transcripts: dict[int, Transcript] = {}
-        for number, result, _ in self.transcribe_all(sources, options, audio=audio):
+        for number, result, _ in self.transcribe_all(sources, options, audio=audio, sample_rate=sample_rate):
             if isinstance(result, InputError):
                 raise result
             transcripts[number] = result
@@ -144,6 +155,7 @@ class Recognizer:
         progress: Callable[[float], object] | None = None,
         helpers: WordHelpers | None = None,
         audio: AudioOptions | None = None,
+        sample_rate: int = SAMPLE_RATE,
     ) -> Generator[tuple[int, Transcript | InputError, float], None, None]:
         """Transcribe any number of recordings of any length, in memory that depends on neither.
 
@@ -157,6 +169,7 @@ class Recognizer:
             progress: called with the seconds of sound that were done since the last call.
             helpers: processes that do a share of it, made by `helpers` with the same options.
             audio: which sound of the recordings is heard; None for the default track, channels mixed.
+            sample_rate: of sources that are samples, in Hz.
 
         Yields:
             As soon as a recording is done: its number, what was said in it or why it cannot be read, and the
@@ -169,7 +182,7 @@ class Recognizer:
             return self.finder.words(batch, options)
 
         helpers = helpers or Helpers.none()
-        items = read_all(sources, self.acoustic.log_mel, self.detector(), audio)
+        items = read_all(sources, self.acoustic.log_mel, self.detector(), audio, sample_rate)
         for number, recording in process_segments(items, words_of, batch_size, helpers, progress):
             yield number, recording.result(joined), recording.seconds
 
@@ -252,7 +265,8 @@ class Recognizer:
         Raises:
             InputError: if the file cannot be read or holds no sound.
         """
-        samples = clean(source) if isinstance(source, Tensor) else load_audio(source)
+        found = opened(source)
+        samples = clean(mono(found)) if isinstance(found, Tensor) else load_audio(found)
         require_sound(samples, source_name(source))
         return self.acoustic.log_mel.decibels(samples)
 

@@ -24,6 +24,7 @@ from speech.sound.audio import LOWEST_RATE, SAMPLE_RATE, AudioReader, Resampler
 from speech.sound.detector import Detector
 from speech.sound.formats import HEAD_BYTES, begins_a_file
 from speech.sound.segments import SoundSegment, SplitOptions, Splitter, clean
+from speech.sources import Samples, to_samples
 
 # The unfinished segment is read again when it has grown by the larger of the two: some seconds, a share of
 # its length. The share bounds the cost of long speech without pauses: its sound is read 20 times at most.
@@ -79,24 +80,28 @@ class Stream:
         self._read = 0  # samples of the unfinished segment that were read last
         self._shown = ""  # the text that is not final
 
-    def feed(self, chunk: Tensor, sample_rate: int = SAMPLE_RATE) -> list[Update]:
+    def feed(self, chunk: Samples, sample_rate: int = SAMPLE_RATE) -> list[Update]:
         """Take the next samples.
 
         Args:
-            chunk: (samples,) float32 mono, as many as there are; such as are no finite numbers count as 0.
+            chunk: (samples,) mono, a NumPy array or a tensor, floating-point from -1 to 1 or 16- or 32-bit
+                integers, as many as there are; those that are no finite numbers count as 0.
             sample_rate: of the chunk; another than 16 kHz is resampled.
 
         Returns:
             What is new, in order: final texts, and perhaps one that is not.
 
         Raises:
+            TypeError: if the samples are of another type.
             ValueError: if the chunk is not one-dimensional or the rate is below 1 kHz.
         """
-        if chunk.dim() != 1:
-            raise ValueError(f"a chunk has one dimension, not {chunk.dim()}")
+        if chunk.ndim != 1:
+            raise ValueError(f"a chunk has one dimension, not {chunk.ndim}")
         if sample_rate < LOWEST_RATE:
             raise ValueError(f"a sample rate of {sample_rate} Hz is no sound")
-        updates = self._final(self._splitter.feed(self._resampler.feed(clean(chunk).numpy(), sample_rate)))
+        updates = self._final(
+            self._splitter.feed(self._resampler.feed(clean(to_samples(chunk)).numpy(), sample_rate))
+        )
         segment = self._splitter.open
         if segment is not None:
             updates += self._partial(segment)

@@ -30,11 +30,11 @@ BELOW = {
 # room names for its types alone (`if TYPE_CHECKING`) does not count, as nothing is imported then.
 ORDER = {
     "common": "errors files manifest core models commands training benchmark lessons",
-    "speech": """bundled options sound model language search placing output pool acoustic word_finder
-        transcript original_text reading pipeline aligner stream recognizer measuring training export peers
-        benchmark arguments destinations cli""",
-    "caption": """options images model output captioner data measuring training search sources arguments
-        destinations export benchmark cli""",
+    "speech": """bundled options sound model language search placing output pool sources acoustic
+        word_finder transcript original_text reading pipeline aligner stream recognizer measuring training
+        export peers benchmark arguments destinations cli""",
+    "caption": """bundled options images model output captioner data measuring training search sources
+        arguments destinations export benchmark cli""",
     "demos": "shell live caption_page speech_page",
 }
 # A late import that goes up: a transcript offers its formats, and the writers need it for its types alone.

@@ -19,7 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from caption.captioner import BUNDLED, network_from_model
+from caption.bundled import BUNDLED
+from caption.captioner import network_from_model
 from caption.data import Photograph, Pictures, cache_grids, cache_pictures, plain_only, read_photographs
 from caption.model.encoder import EncoderConfig, imagenet_classifier, load_imagenet, load_torchvision
 from caption.model.network import CaptionConfig, CaptionNetwork, Decoder
@@ -28,7 +29,7 @@ from caption.model.text import Vocabulary
 from caption.options import TrainOptions
 from caption.training.batches import TrainingPhotographs, TrainingText, Views, encode_captions
 from caption.training.learning import CaptionModule, DevSet, Stage, grid_of
-from common.errors import InputError
+from common.errors import InputError, OptionError
 from common.files import file_identity
 from common.models.files import find_model, read_model, write_model
 from common.training.loop import FitOptions, ResumableBatches, fit
@@ -145,7 +146,7 @@ def _passes(texts: Sequence[str]) -> dict[str, float]:
         try:
             passes[source] = float(times)
         except ValueError as error:
-            raise InputError("--passes", f"{text!r} is not SOURCE=TIMES") from error
+            raise OptionError("passes", f"{text!r} is not SOURCE=TIMES") from error
     return passes
 
 
@@ -162,7 +163,7 @@ def _text_batches(
         InputError: if there is no such text, or nothing is believed.
     """
     if options.text is None or not network.config.classes:
-        raise InputError("--text-epochs", "needs --text, and --beliefs above 0")
+        raise OptionError("text_epochs", "needs a text, and beliefs above 0")
     said = [vocabulary.encode(line)[:_LONGEST_TEXT] for line in read_text(options.text)]
     profiles = []
     with torch.inference_mode():
@@ -253,7 +254,7 @@ def _class_logits(
         InputError: if it has none.
     """
     if not network.config.classes:
-        raise InputError("--forgetting-weight", "needs a model with --beliefs")
+        raise OptionError("forgetting_weight", "needs a model with beliefs")
     network.eval()
     shown = views[0] if isinstance(views, tuple) else views
 

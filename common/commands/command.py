@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-from common.errors import InputError
+from common.errors import InputError, OptionError
 
 # The builds that were tested together; another PyTorch may refuse to load its companions' libraries.
 FITTING = "'torch==2.11.*' 'torchaudio==2.11.0' 'torchvision==0.26.*'"
@@ -26,6 +26,8 @@ FITTING = "'torch==2.11.*' 'torchaudio==2.11.0' 'torchvision==0.26.*'"
 # glibc's names for two thresholds (malloc.h), and what both become: no layer needs as much.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 _MUCH_MEMORY = 1 << 30
+
+SUITE = "recurrent-suite"  # the name under which all of it is installed
 
 THREADS_HELP = "processor cores to work with; 0: as many as are of use"
 
@@ -37,7 +39,20 @@ TERMINATED = 143
 def make_parser(name: str, description: str) -> tuple[argparse.ArgumentParser, argparse._SubParsersAction]:
     """A command's parser, and what takes its subcommands (see `add_subcommand`)."""
     parser = _Parser(prog=name, description=description)
+    parser.add_argument("--version", action=_Version, help="the suite's version, and end")
     return parser, parser.add_subparsers(dest="subcommand", metavar="COMMAND", required=True)
+
+
+class _Version(argparse.Action):
+    """Prints the version and ends; it is looked up only then."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str | None = None) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        """Print and end, as argparse's own action does."""
+        print(f"{parser.prog} {installed_version(SUITE)}")
+        parser.exit()
 
 
 class _Parser(argparse.ArgumentParser):
@@ -199,7 +214,10 @@ def run_command(name: str, main: Callable[[], int | None]) -> int:
             status = main() or 0
             sys.stdout.flush()
     except InputError as error:
-        print(f"{name}: {error}", file=sys.stderr)
+        option = (
+            f"--{error.path.replace('_', '-')}: {error.reason}" if isinstance(error, OptionError) else error
+        )
+        print(f"{name}: {option}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as error:
         if not error.args:  # a batch has said how far it came

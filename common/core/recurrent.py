@@ -148,7 +148,7 @@ class RecurrentStack(nn.Module):
         x: Tensor,
         lengths: Tensor | None = None,
         state: State | None = None,
-        remember: bool = True,
+        return_state: bool = True,
     ) -> tuple[Tensor, State]:
         """Read whole sequences.
 
@@ -156,7 +156,7 @@ class RecurrentStack(nn.Module):
             x: (batch, steps, input_size).
             lengths: (batch,) steps of each sequence, 1 to `steps`; None where all fill the batch.
             state: what the stack remembers of earlier steps; None to start afresh.
-            remember: whether the state after the sequences is wanted. An LSTM is a tenth faster if not:
+            return_state: whether the state after the sequences is wanted. An LSTM is a tenth faster if not:
                 its cell vector need not be kept over the padding.
 
         Returns:
@@ -185,13 +185,13 @@ class RecurrentStack(nn.Module):
                 row = index * self.config.directions + side
                 before = tuple(part[row] for part in state)
                 read = x if side == 0 else _reverse(x, padding)
-                output, after = direction(read, before, padding, remember)
+                output, after = direction(read, before, padding, return_state)
                 outputs.append(output if side == 0 else _reverse(output, padding))
                 finals.append(after)
             x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
         if padding is not None:
             x = x.masked_fill(padding.mask, 0.0)
-        if not remember:
+        if not return_state:
             return x, ()
         return x, tuple(torch.stack(parts) for parts in zip(*finals, strict=True))
 
@@ -268,11 +268,11 @@ class _Direction(nn.Module):
             nn.init.ones_(self.bias_ih[hidden_size : 2 * hidden_size])
 
     def forward(
-        self, x: Tensor, state: State, padding: _Padding | None, remember: bool
+        self, x: Tensor, state: State, padding: _Padding | None, return_state: bool
     ) -> tuple[Tensor, State]:
         """x (batch, steps, input), state of (batch, hidden) -> outputs (batch, steps, hidden), state."""
         weight_ih: Tensor = self.weight_ih
-        if padding is not None and self.cell == "lstm" and remember:
+        if padding is not None and self.cell == "lstm" and return_state:
             # The hidden vector of the last step is among the outputs, the cell vector is not. One more
             # input feature, 1 on padding, opens the forget gate there and shuts the input gate, so that
             # the cell vector stays what it was at the sequence's end and the loop stays the fused one.

@@ -42,7 +42,7 @@ class Aligned(nn.Module):
         x: Tensor,
         lengths: Tensor | None = None,
         state: State | None = None,
-        remember: bool = True,
+        return_state: bool = True,
     ) -> tuple[Tensor, State]:
         """Read whole sequences.
 
@@ -50,12 +50,12 @@ class Aligned(nn.Module):
             x: (batch, steps, input_size).
             lengths: (batch,) steps of each sequence; None where all fill the batch.
             state: what is remembered of earlier steps; None to start afresh.
-            remember: whether the state after the sequences is wanted.
+            return_state: whether the state after the sequences is wanted.
 
         Returns:
             Logits (batch, steps, outputs), meaningless on padding, and the state after each sequence.
         """
-        hidden, state = self.stack(x, lengths, state, remember)
+        hidden, state = self.stack(x, lengths, state, return_state)
         return self.output(hidden), state
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
@@ -244,7 +244,7 @@ class Attentive(nn.Module):
 
         The decoder starts from the mean of what was read.
         """
-        memory, _ = self.encoder(x, lengths, remember=False)
+        memory, _ = self.encoder(x, lengths, return_state=False)
         batch, steps, _ = memory.shape
         if lengths is None:
             lengths = torch.full((batch,), steps)
@@ -273,7 +273,7 @@ class Attentive(nn.Module):
         """As `forward`, with the attention as in `look` beside the logits."""
         begun = self.begin(x, lengths)
         vectors = self.decoder.embedding(symbols)
-        hidden, _ = self.decoder.aligned.stack(vectors, state=begun.state, remember=False)
+        hidden, _ = self.decoder.aligned.stack(vectors, state=begun.state, return_state=False)
         return self.look(hidden, begun.memory, begun.padding)
 
     def forward(self, x: Tensor, lengths: Tensor | None, symbols: Tensor) -> Tensor:

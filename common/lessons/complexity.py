@@ -100,7 +100,7 @@ def bucketing(sizes: Sizes, generator: torch.Generator) -> Remedy:
         total = torch.zeros(())
         for several in order.split(sizes.batch):
             x = torch.ones(len(several), int(several.max()), 2 * sizes.hidden)
-            total = total + stack(x, several, remember=False)[0].sum()
+            total = total + stack(x, several, return_state=False)[0].sum()
         return total
 
     ordered = lengths.sort().values

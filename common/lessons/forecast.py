@@ -114,7 +114,7 @@ class Forecaster(torch.nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(batch, months, 14) -> (batch, months, 12): the next months' distances, in units of `monthly`."""
-        return self.aligned(features, remember=False)[0]
+        return self.aligned(features, return_state=False)[0]
 
     @torch.no_grad()
     def forecast(self, series: Series) -> Tensor:

@@ -67,7 +67,7 @@ def train(cell: Cell, updates: int, generator: torch.Generator) -> Aligned:
 
     def loss() -> Tensor:
         drawn = draw_register(64, 20, generator)
-        return F.mse_loss(network(drawn.x, remember=False)[0].squeeze(-1), drawn.held)
+        return F.mse_loss(network(drawn.x, return_state=False)[0].squeeze(-1), drawn.held)
 
     learn(network, loss, updates, rate=0.03, name=cell)
     return network

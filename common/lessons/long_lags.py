@@ -185,6 +185,6 @@ def diverge_or_converge(clip_norm: float, seed: int, updates: int = 150, length:
     def loss() -> Tensor:
         x = torch.rand(_BATCH, length, 1, generator=generator)
         means = x.cumsum(dim=1) / torch.arange(1, length + 1).view(1, -1, 1)
-        return F.mse_loss(network(x, remember=False)[0], means)
+        return F.mse_loss(network(x, return_state=False)[0], means)
 
     return learn(network, loss, updates, 0.05, clip_norm, "clipping", optimizer=torch.optim.SGD)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from common.errors import InputError
+from common.errors import InputError, OptionError
 from common.models.files import find_model, read_model, write_model
 
 _MAY_DIFFER = {"dropout"}  # matters in training alone
@@ -33,10 +33,10 @@ def average(
     """
     shares = shares or [1.0] * len(models)
     if len(shares) != len(models):
-        raise InputError("--shares", f"{len(shares)} shares for {len(models)} models; give one for each")
+        raise OptionError("shares", f"{len(shares)} shares for {len(models)} models; give one for each")
     total = sum(shares)
     if total <= 0.0:
-        raise InputError("--shares", "must add up to more than 0")
+        raise OptionError("shares", "must add up to more than 0")
     read = [read_model(find_model(model, bundled)) for model in models]
     config, last = read[-1]
     for model, (other, _) in zip(models, read, strict=True):

@@ -11,6 +11,11 @@ from common.errors import InputError
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 
 
+def bundled_names(bundled: Path) -> list[str]:
+    """The names of the models in the folder with those that ship."""
+    return sorted(path.parent.name for path in bundled.glob(f"*/{CONFIG}"))
+
+
 def find_model(name: str | Path, bundled: Path) -> Path:
     """The directory of a model.
 
@@ -22,7 +27,7 @@ def find_model(name: str | Path, bundled: Path) -> Path:
     Raises:
         InputError: if there is no such model; it lists the bundled names.
     """
-    names = sorted(path.parent.name for path in bundled.glob(f"*/{CONFIG}"))
+    names = bundled_names(bundled)
     if str(name) in names:
         return bundled / name
     directory = Path(name).expanduser()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.errors import InputError
+from common.errors import InputError, OptionError
 from common.models.files import CONFIG
 from speech.language.count_ngrams import MOST_ORDER, choose_words, count_ngrams, read_texts, renumber
 from speech.language.kneser_ney import make_model, prune
@@ -48,9 +48,9 @@ def count_language_model(options: CountOptions) -> None:
             cannot be.
     """
     if not 2 <= options.order <= MOST_ORDER:
-        raise InputError("--order", f"must be 2 to {MOST_ORDER}")
+        raise OptionError("order", f"must be 2 to {MOST_ORDER}")
     if not len(SPECIAL) < options.words <= MOST_WORDS:
-        raise InputError("--words", f"must be {len(SPECIAL) + 1} to {MOST_WORDS}")
+        raise OptionError("words", f"must be {len(SPECIAL) + 1} to {MOST_WORDS}")
     subwords = None if options.model is None else read_symbols(options.model)
     read, texts = read_texts([parse_source(one) for one in options.text])
     words = choose_words(read, texts, options.words)

@@ -145,10 +145,10 @@ class SpeechNetwork(nn.Module):
         x = self.subsample(features.transpose(1, 2)).transpose(1, 2)  # (batch, lower steps, channels)
         x = self.dropout(nn.functional.relu(self.norm(x)))
         lower_steps, steps = self.lower_steps(lengths), self.steps(lengths)
-        hidden, _ = self.lower(x, lower_steps, remember=False)  # (batch, lower steps, 2 * hidden)
+        hidden, _ = self.lower(x, lower_steps, return_state=False)  # (batch, lower steps, 2 * hidden)
         phones = self.phones(hidden).float().log_softmax(dim=-1)
         x = self.dropout(self.between(hidden) + self.heard(phones.exp()))
-        logits, _ = self.upper(self._joined(x, lower_steps), steps, remember=False)
+        logits, _ = self.upper(self._joined(x, lower_steps), steps, return_state=False)
         return (logits.float().log_softmax(dim=-1), steps), (phones, lower_steps)
 
     def _joined(self, x: Tensor, lengths: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ _LARGEST_TABLE = 1_000_000
 # States that `windowed_path` follows at once, two a subword: some 1400 words, 9 minutes of speech. A text
 # that is no longer is aligned exactly; of a longer one, what is farther from the best place so far is given
 # up. Where each state came from takes two bits: 46 MB for an hour of speech.
-WINDOW = 4096
+MOST_STATES = 4096
 
 # In place of log-probabilities below it: a path that must go through an impossible symbol is still a path.
 _LEAST_LOG_PROB = -1e4
@@ -92,7 +92,7 @@ def forced_path(log_probs: Tensor, symbols: Sequence[int]) -> list[int]:
     return [int(symbol) for symbol in path[0]]
 
 
-def windowed_path(log_probs: Tensor, symbols: Sequence[int], window: int = WINDOW) -> list[int]:
+def windowed_path(log_probs: Tensor, symbols: Sequence[int], window: int = MOST_STATES) -> list[int]:
     """As `forced_path`, in the memory of a window that goes along with the best path so far.
 
     Viterbi's search through CTC's states, blank and symbol in turn (Graves et al. 2006,

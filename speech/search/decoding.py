@@ -16,7 +16,7 @@ from rapidfuzz.distance import Levenshtein
 from rapidfuzz.process import cdist
 from torch import Tensor
 
-from common.errors import InputError
+from common.errors import OptionError
 from speech.language.lexicon import Lexicon, WordModel
 from speech.language.ngram import NgramModel
 from speech.model.subwords import BLANK, Subwords
@@ -53,7 +53,7 @@ class Decoder:
         self.options, self.subwords = options, subwords
         self.phrases = None if options.grammar is None else read_grammar(options.grammar)
         if options.hotwords and lexicon is None:
-            raise InputError("--hotword", "needs a model with a lexicon, which this one does not have")
+            raise OptionError("hotword", "needs a model with a lexicon, which this one does not have")
         self.words: WordSearch | None = None
         if lexicon is not None and options.searches_words:
             self.words = WordSearch(options, lexicon, language_model)

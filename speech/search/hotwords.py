@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence, Set
 import numpy as np
 from numpy.typing import NDArray
 
-from common.errors import InputError
+from common.errors import OptionError
 from speech.model.subwords import LETTERS, Subwords
 from speech.model.text import normalize
 
@@ -87,5 +87,5 @@ def hot_phrases(hotwords: Iterable[str]) -> list[str]:
     phrases = {hotword: normalize(hotword) for hotword in hotwords}
     for hotword, phrase in phrases.items():
         if not phrase:
-            raise InputError("--hotword", f"{hotword!r} has no word in it")
+            raise OptionError("hotword", f"{hotword!r} has no word in it")
     return list(dict.fromkeys(phrases.values()))

@@ -7,7 +7,9 @@ import io
 import os
 import struct
 import zlib
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image, features
 from torch import Tensor
 
+import caption
 import caption.images
 from caption.images import SIZE, is_blank, load_image, open_image
 from common.errors import InputError
@@ -412,3 +415,40 @@ def test_a_pillow_image_is_left_as_it_was() -> None:
     before = image.tobytes()
     assert corners(load_image(image)) == [RED, GREEN, BLUE, WHITE]
     assert image.tobytes() == before
+
+
+def test_every_form_of_a_picture_is_read_alike() -> None:
+    path = Path(caption.images.__file__).parent / "samples" / "temple.jpg"
+    data = path.read_bytes()
+    expected = load_image(path)
+    for form in (data, bytearray(data), memoryview(data), BytesIO(data)):
+        assert torch.equal(load_image(form), expected)
+    with Image.open(path) as image:
+        whole = np.asarray(image.convert("RGB"))
+    assert torch.equal(load_image(whole), load_image(Image.fromarray(whole)))
+    assert torch.equal(load_image(whole / 255.0), load_image(whole))
+    assert torch.equal(load_image(whole[..., 0]), load_image(np.stack([whole[..., 0]] * 3, axis=-1)))
+    opaque = np.concatenate([whole, np.full_like(whole[..., :1], 255)], axis=-1)
+    assert torch.equal(load_image(opaque), load_image(whole))
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "words"),
+    [
+        (np.zeros((4, 4, 2), np.uint8), ValueError, "not \\(4, 4, 2\\)"),
+        (np.zeros((0, 4, 3), np.uint8), ValueError, "not \\(0, 4, 3\\)"),
+        (np.full((4, 4, 3), 7.0), ValueError, "lies in 0 to 1, not 7 to 7"),
+        (np.zeros((4, 4, 3), np.int64), TypeError, "not int64"),
+        (7, TypeError, "not int"),
+    ],
+)
+def test_what_can_be_no_picture_is_refused(given: Any, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        load_image(given)
+
+
+def test_the_public_face_says_what_there_is() -> None:
+    assert caption.available_models() == ["photos"]
+    assert caption.__version__[0].isdigit()
+    for name in caption.__all__:
+        assert getattr(caption, name) is not None

@@ -153,11 +153,11 @@ def test_the_network_reckons_in_float32_where_that_is_asked_for(
     recordings: Path, model: Path, monkeypatch: pytest.MonkeyPatch, command: list[str], exact: bool
 ) -> None:
     monkeypatch.setattr("speech.acoustic.multiplies_bfloat16_faster", lambda _: True)
-    reckoned = []
+    computed = []
     network = SpeechNetwork.forward
 
     def forward(self: SpeechNetwork, features: torch.Tensor, lengths: torch.Tensor) -> object:
-        reckoned.append(torch.is_autocast_enabled("cpu"))
+        computed.append(torch.is_autocast_enabled("cpu"))
         with torch.autocast("cpu", enabled=False):  # not every processor could do it in bfloat16
             return network(self, features, lengths)
 
@@ -166,7 +166,7 @@ def test_the_network_reckons_in_float32_where_that_is_asked_for(
     said = ["a"] if subcommand == "align" else []
     arguments = [subcommand, str(recordings / "a.wav"), *said, "--model", str(model), *options]
     assert main([*arguments, "--exact"] if exact else arguments) == 0
-    assert reckoned == [not exact]
+    assert computed == [not exact]
 
 
 @pytest.mark.parametrize("arguments", [[], ["transcribe"], ["listen"], ["evaluate"], ["train"], ["demo"]])

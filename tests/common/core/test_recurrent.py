@@ -82,10 +82,10 @@ def test_without_its_state_a_stack_gives_the_same_outputs_and_gradients(cell: Ce
     x[0, 5:] = torch.inf
     lengths = torch.tensor([5, 8, 1])
     found = []
-    for remember in (True, False):
+    for return_state in (True, False):
         stack.zero_grad()
-        output, state = stack(x, lengths, remember=remember)
-        assert bool(state) == remember
+        output, state = stack(x, lengths, return_state=return_state)
+        assert bool(state) == return_state
         output.sin().sum().backward()
         found.append([output.detach(), *(parameter.grad.clone() for parameter in stack.parameters())])
     for kept, forgotten in zip(*found, strict=True):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from caption.captioner import BUNDLED
+from caption.bundled import BUNDLED
 from caption.cli import main as caption_main
 from common.errors import InputError
 from common.models.averaging import average
