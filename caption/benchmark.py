@@ -21,9 +21,10 @@ from caption.captioner import Captioner
 from caption.images import load_image
 from caption.options import LOADERS, DescribeOptions
 from common.benchmark import timings
-from common.commands.batch import Job, in_batches
+from common.commands.batch import in_batches
 from common.commands.command import at_least, keep_memory, run_command
 from common.commands.inputs import Input
+from common.commands.outputs import Job
 from common.core.recurrent import RecurrentConfig
 from common.core.search import BeamOptions, beam_search
 from common.core.topologies import FromVector

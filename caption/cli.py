@@ -21,7 +21,7 @@ from caption.options import (
     TrainOptions,
 )
 from caption.sources import Pictures, collect_photographs
-from common.commands.batch import Job, Outcome, in_batches, run
+from common.commands.batch import Outcome, in_batches, run
 from common.commands.command import (
     check_builds,
     keep_memory,
@@ -30,6 +30,7 @@ from common.commands.command import (
     run_command,
 )
 from common.commands.options import read_options
+from common.commands.outputs import Job
 from common.commands.paths import require_apart
 from common.errors import InputError
 

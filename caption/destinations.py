@@ -17,8 +17,9 @@ from caption.output import writers
 from caption.output.metadata import has_description, obstacle, write_description
 from caption.output.sidecars import plan_sidecars, write_sidecars
 from caption.sources import PIPED, SHEET, Pictures
-from common.commands.batch import Job, plan_outputs, write_outputs
+from common.commands.batch import plan_outputs, write_outputs
 from common.commands.inputs import Input
+from common.commands.outputs import Job
 from common.commands.paths import require_apart
 from common.errors import InputError
 

@@ -25,10 +25,11 @@ from caption.captioner import Captioner
 from caption.images import load_image
 from caption.model.network import Scene
 from caption.options import LOADERS
-from common.commands.batch import Job, Summary, in_batches, run
+from common.commands.batch import Summary, in_batches, run
 from common.commands.inputs import Input
+from common.commands.outputs import Job
 from common.errors import InputError
-from common.models.files import CONFIG, find_model
+from common.models.directory import CONFIG, find_model
 
 _SQLITE = b"SQLite format 3\0"
 _APPLICATION = 0x43415049  # "CAPI", by which SQLite's own header tells an index from other databases

@@ -247,7 +247,7 @@ def count_lm(arguments: argparse.Namespace) -> int:
 def average(arguments: argparse.Namespace) -> int:
     """Write the mean of several models."""
     from common.models.averaging import average as average_models
-    from speech.recognizer import BUNDLED
+    from speech.bundled import BUNDLED
 
     average_models(arguments.models, arguments.shares, arguments.output, BUNDLED, "Speech recogniser")
     return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -219,6 +220,14 @@ def test_answering_needs_nothing_of_training_scoring_and_pages(public: str) -> N
 @pytest.mark.parametrize("package", sorted(HOUSE))
 def test_every_package_ships_its_types(package: str) -> None:
     assert (ROOT / package / "py.typed").is_file()
+
+
+def test_every_link_in_a_readme_leads_somewhere() -> None:
+    pages = [path for path in ROOT.rglob("*.md") if not any(part.startswith(".") for part in path.parts)]
+    assert pages
+    for page in pages:
+        for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
+            assert "://" in target or (page.parent / target).exists(), f"{page.name}: {target}"
 
 
 @pytest.mark.parametrize("command", ["ruff check", "ruff format --check", "mypy"])

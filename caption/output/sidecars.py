@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from common.commands.batch import Job
 from common.commands.inputs import Input
+from common.commands.outputs import Job
 from common.errors import InputError
 from common.files import write_whole
 

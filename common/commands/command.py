@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from common.errors import InputError, OptionError
 
@@ -29,6 +29,9 @@ _MUCH_MEMORY = 1 << 30
 
 SUITE = "recurrent-suite"  # the name under which all of it is installed
 
+if TYPE_CHECKING:
+    Subcommands = argparse._SubParsersAction[argparse.ArgumentParser]
+
 THREADS_HELP = "processor cores to work with; 0: as many as are of use"
 
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
@@ -36,11 +39,12 @@ BROKEN_PIPE = 141
 TERMINATED = 143
 
 
-def make_parser(name: str, description: str) -> tuple[argparse.ArgumentParser, argparse._SubParsersAction]:
+def make_parser(name: str, description: str) -> tuple[argparse.ArgumentParser, Subcommands]:
     """A command's parser, and what takes its subcommands (see `add_subcommand`)."""
     parser = _Parser(prog=name, description=description)
     parser.add_argument("--version", action=_Version, help="the suite's version, and end")
-    return parser, parser.add_subparsers(dest="subcommand", metavar="COMMAND", required=True)
+    subcommands: Any = parser.add_subparsers(dest="subcommand", metavar="COMMAND", required=True)
+    return parser, subcommands
 
 
 class _Version(argparse.Action):
@@ -64,7 +68,10 @@ class _Parser(argparse.ArgumentParser):
 
 
 def add_subcommand(
-    subcommands: argparse._SubParsersAction, name: str, description: str, example: str
+    subcommands: Subcommands,
+    name: str,
+    description: str,
+    example: str,
 ) -> argparse.ArgumentParser:
     """A subcommand whose help ends in one example."""
     return subcommands.add_parser(

@@ -185,7 +185,7 @@ def _within(low: float, high: float) -> str:
 
 def _first(hint: Any, read: Callable[[Any], Any], shown: str) -> Any:
     """What the first type of a union that fits makes of something, Literals before the others."""
-    members = sorted(get_args(hint), key=lambda one: get_origin(one) is not Literal)
+    members = sorted(get_args(hint), key=lambda one: str(get_origin(one)) != str(Literal))
     for member in members:
         try:
             return read(member)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import InputError, OptionError
-from common.models.files import CONFIG
+from common.models.directory import CONFIG
 from speech.language.count_ngrams import MOST_ORDER, choose_words, count_ngrams, read_texts, renumber
 from speech.language.kneser_ney import make_model, prune
 from speech.language.ngram import MOST_WORDS, SPECIAL, UNKNOWN, NgramModel, Spelling, write_ngram_model

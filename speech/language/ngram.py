@@ -20,7 +20,8 @@ import torch
 from numpy.typing import NDArray
 
 from common.errors import InputError
-from common.models.files import CONFIG, WEIGHTS, read_model, write_model
+from common.models.directory import CONFIG, WEIGHTS
+from common.models.files import read_model, write_model
 from speech.language.followers import WORD_BITS, Followers, Numbers, RangeMaximum, Values
 from speech.model.subwords import BLANK, Subwords
 from speech.model.text import normalize
