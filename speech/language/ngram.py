@@ -18,11 +18,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from common.errors import InputError
 from common.models.directory import CONFIG, WEIGHTS
 from common.models.files import read_model, write_model
 from speech.language.followers import WORD_BITS, Followers, Numbers, RangeMaximum, Values
+from speech.language.generating import generated
 from speech.model.subwords import BLANK, Subwords
 from speech.model.text import normalize
 
@@ -172,26 +174,28 @@ class NgramModel:
         sums: Values = np.add.reduceat(self.log_probs(contexts, targets), starts)
         return sums
 
-    def sample(self, prefix: str = "", words: int = 30, generator: np.random.Generator | None = None) -> str:
-        """Write on from a beginning (any text, or none), to the end of the sentence or for so many words.
+    def generate(
+        self,
+        prefix: str = "",
+        words: int = 30,
+        temperature: float = 1.0,
+        top_p: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> str:
+        """Write on from a beginning, to the end of the sentence; as `LanguageModel.generate`."""
+        contexts, everything = self.start[:, None], np.arange(len(self.vocabulary))
+        *before, last = [END, *self.encode(prefix)]
+        for word in before[1:]:
+            contexts = self.after(contexts, np.array([word]))
 
-        Returns:
-            Beginning and continuation, normalised.
-        """
-        generator = np.random.default_rng() if generator is None else generator
-        text, contexts = normalize(prefix).split(), self.start[:, None]
-        for word in self.encode(prefix):
-            contexts = self.after(contexts, np.array([word]))
-        numbers = np.arange(len(self.vocabulary))
-        for _ in range(words):
-            chances = np.exp(self.log_probs(np.repeat(contexts, len(numbers), axis=1), numbers))
-            chances[UNKNOWN] = 0.0  # it could not be written down
-            word = int(generator.choice(len(chances), p=chances / chances.sum()))
-            if word == END:
-                break
-            text.append(self.vocabulary[word])
-            contexts = self.after(contexts, np.array([word]))
-        return " ".join(text)
+        def step(symbols: Tensor, contexts: Numbers) -> tuple[Tensor, Numbers]:
+            read = symbols.numpy()
+            after = self.start[:, None] if read[0] == END else self.after(contexts, read)
+            log_probs = self.log_probs(np.repeat(after, len(everything), axis=1), everything)
+            log_probs[UNKNOWN] = -np.inf  # it could not be written down
+            return torch.from_numpy(log_probs)[None], after
+
+        return generated(step, contexts, last, prefix, self.vocabulary, words, temperature, top_p, generator)
 
     def spelled(self, subwords: Subwords) -> NDArray[np.int16]:
         """How `words` are written in the symbols of a network: (words, most symbols), blanks behind each.

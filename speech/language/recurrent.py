@@ -21,9 +21,9 @@ from common.core.recurrent import (
     RecurrentStack,
     State,
 )
-from common.core.search import sample
 from common.core.topologies import Aligned
 from common.models.fields import check
+from speech.language.generating import generated
 from speech.language.lexicon import Judge
 from speech.model.buckets import by_length
 from speech.model.text import normalize
@@ -273,9 +273,6 @@ class LanguageModel:
         Returns:
             Beginning and continuation, normalised.
         """
-        if generator is None:
-            generator = torch.Generator()
-            generator.seed()
         *before, last = [self.end, *self.encode(prefix)]
         state = self.network.aligned.stack.init_state(1)
         device = self.network.bias.device
@@ -287,19 +284,9 @@ class LanguageModel:
             log_probs[:, self.unknown] = float("-inf")  # it could not be written down
             return log_probs, state
 
-        (drawn,) = sample(
-            step,
-            state,
-            batch=1,
-            start=last,
-            end=self.end,
-            generator=generator,
-            most_steps=words,
-            temperature=temperature,
-            nucleus=top_p,
-            device=device,
+        return generated(
+            step, state, last, prefix, self.vocabulary, words, temperature, top_p, generator, device
         )
-        return " ".join([*normalize(prefix).split(), *(self.vocabulary[word] for word in drawn.symbols)])
 
 
 @torch.inference_mode()

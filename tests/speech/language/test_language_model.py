@@ -12,14 +12,13 @@ import torch
 
 from common.errors import InputError
 from common.models.files import write_model
+from speech.language.loading import load_language_model, write_language_model
 from speech.language.recurrent import (
     SPECIAL,
     LanguageModel,
     LanguageModelConfig,
     LanguageNetwork,
     fit_rest,
-    load_language_model,
-    write_language_model,
 )
 from speech.model.buckets import by_length
 
