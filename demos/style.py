@@ -37,6 +37,7 @@ STYLE = """
 .gradio-container { width: 100% !important; max-width: 54rem !important; min-width: 0;
     margin: 0 auto !important; --doubt: 245 158 11; --line: #4b5563; --playing: #4338ca; }
 .dark { --doubt: 180 83 9; --line: #d1d5db; --playing: #a5b4fc; }
+.dark button[role="tab"].selected { color: var(--playing) !important; }
 .answer textarea { font-size: 1.35rem !important; line-height: 1.5 !important; }
 .suite :focus-visible, .suite button:focus-visible { outline: 3px solid var(--playing); outline-offset: 1px; }
 .suite h2 { margin: 0.9rem 0 0.3rem; font-size: 1rem; }
