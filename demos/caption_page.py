@@ -65,6 +65,7 @@ def lay_out(captioner: Captioner, options: DescribeOptions | None = None) -> Non
         with gr.Column(min_width=300):
             camera = scripted("camera.js", _CAMERA)
     button = gr.Button("Describe", variant="primary")
+    examples = gr.Column()
     # It can be reached by keyboard: a disabled one could not.
     text = gr.Textbox(label="Captions", lines=2, buttons=["copy"], interactive=True, elem_classes="answer")
     looked = scripted("caption.js", produces="for each picture its caption, runners-up and glances")
@@ -95,17 +96,18 @@ def lay_out(captioner: Captioner, options: DescribeOptions | None = None) -> Non
     search.click(ask, [pictures, sought], found, api_name="search", concurrency_id=_LINE)
     sought.submit(ask, [pictures, sought], found, api_visibility="private", concurrency_id=_LINE)
     samples = sorted(SAMPLES.glob("*.jpg"))
-    gr.Examples(
-        [[[str(path)]] for path in samples],
-        pictures,
-        [text, looked],
-        describe,
-        run_on_click=True,
-        cache_examples=False,
-        api_visibility="private",
-        label="Photographs to try",
-        example_labels=[path.stem.capitalize() for path in samples],
-    )
+    with examples:
+        gr.Examples(
+            [[[str(path)]] for path in samples],
+            pictures,
+            [text, looked],
+            describe,
+            run_on_click=True,
+            cache_examples=False,
+            api_visibility="private",
+            label="Photographs to try",
+            example_labels=[path.stem.capitalize() for path in samples],
+        )
 
 
 class CaptionPage:

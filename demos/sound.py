@@ -101,6 +101,21 @@ def write_wav(path: Path, samples: NDArray[np.int16]) -> None:
     Path(unfinished).replace(path)
 
 
+@torch.inference_mode()
+def loudness(recognizer: Recognizer, samples: NDArray[np.int16]) -> NDArray[np.float32]:
+    """The log-mel picture of samples (samples,) at `RATE`: (frames, mels) in decibels, low pitches first.
+
+    A minute after another, because the transform of an hour takes more than a gigabyte at once.
+    """
+    sound = torch.from_numpy(samples / np.float32(32768))
+    # Not `recognizer.loudness`, which refuses silence: a minute of it is nothing wrong.
+    minutes = [recognizer.log_mel.decibels(piece) for piece in sound.split(60 * RATE)]
+    hops = 60 * RATE // recognizer.log_mel.config.hop  # of a whole minute; one frame more stands on its end
+    joined = torch.cat([minute[:hops] for minute in minutes[:-1]] + minutes[-1:])
+    floor = joined.max() - recognizer.log_mel.config.range_decibels  # a quiet minute has a lower one
+    return joined.clamp_min(floor).numpy()
+
+
 def paint(decibels: NDArray[np.float32]) -> Picture:
     """Loudness (frames, mels) in decibels -> a picture (mels, columns, 3), low pitches at the bottom.
 

@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import quote
 
 import gradio as gr
-import torch
 from PIL import Image
 
 from demos.live import LiveTexts
@@ -21,13 +20,14 @@ from demos.sound import (
     RATE,
     SPIKE_SECONDS,
     data_url,
+    loudness,
     paint,
     samples_of,
     seconds_of,
     spikes,
     write_wav,
 )
-from speech import DecodingOptions, Recognizer, Transcript
+from speech import DecodingOptions, InputError, Recognizer, Transcript
 
 SAMPLES = Path(__file__).parents[1] / "speech" / "samples"
 TITLE = "Speech becomes text"
@@ -39,6 +39,7 @@ MOST_HOTWORDS, MOST_HOTWORD_LETTERS, MOST_GRAMMAR_LETTERS = 100, 60, 20_000
 
 LANGUAGE_MODEL, BEAM, GREEDY = "Beam with language model", "Beam alone", "Greedy"
 
+_PROGRESS = gr.Progress()
 _LINE = "speech"  # calls with this name wait for one another: the recogniser uses all cores for one
 
 _EXAMPLES = {
@@ -77,6 +78,7 @@ def lay_out(recognizer: Recognizer, options: DecodingOptions | None = None) -> N
             button = gr.Button("Transcribe", variant="primary")
         with gr.Column(min_width=300):
             microphone, texts = _microphone(recognizer, speech.options, Path(recording.GRADIO_CACHE))
+    examples = gr.Column()
     with gr.Accordion("Names, phrases and search", open=False):
         way, hotwords, grammar = _choices(speech.options)
     # Boxes for results can be reached by keyboard: a disabled one could not.
@@ -103,17 +105,18 @@ def lay_out(recognizer: Recognizer, options: DecodingOptions | None = None) -> N
     compare.click(
         in_words(speech.compare), [recording, hotwords], table, api_name="compare", concurrency_id=_LINE
     )
-    gr.Examples(
-        [[str(path)] for path in _EXAMPLES],
-        recording,
-        outputs,
-        transcribe,
-        run_on_click=True,
-        cache_examples=False,
-        api_visibility="private",
-        label="Recordings to try",
-        example_labels=list(_EXAMPLES.values()),
-    )
+    with examples:
+        gr.Examples(
+            [[str(path)] for path in _EXAMPLES],
+            recording,
+            outputs,
+            transcribe,
+            run_on_click=True,
+            cache_examples=False,
+            api_visibility="private",
+            label="Recordings to try",
+            example_labels=list(_EXAMPLES.values()),
+        )
 
 
 class SpeechPage:
@@ -129,7 +132,12 @@ class SpeechPage:
         self.options = options
 
     def transcribe(
-        self, recording: str | None, search: str = LANGUAGE_MODEL, hotwords: str = "", grammar: str = ""
+        self,
+        recording: str | None,
+        search: str = LANGUAGE_MODEL,
+        hotwords: str = "",
+        grammar: str = "",
+        progress: gr.Progress = _PROGRESS,
     ) -> Answer:
         """Transcribe a recording or the sound of a video.
 
@@ -138,6 +146,7 @@ class SpeechPage:
             search: "Beam with language model", "Beam alone" or "Greedy".
             hotwords: names and rare words that may be said, with commas or one a line.
             grammar: phrases, one a line, of which one is said; nothing else can come out.
+            progress: Gradio's own, by which the page shows how far it is.
 
         Returns:
             The text, a line a segment; segments and words with times and confidences and the files in five
@@ -145,10 +154,25 @@ class SpeechPage:
         """
         path = _required(recording, MOST_SECONDS)
         options = self.chosen(Path(path).parent, search, hotwords, grammar)
-        transcript = self.recognizer.transcribe(path, options)
+        transcript = self._transcript(path, options, progress)
         heard = transcript.to_txt().rstrip("\n") or "(no words were heard)"
         about = " ".join([f"{transcript.duration:.1f} seconds of sound.", *map(say, transcript.warnings)])
         return heard, shown(self.recognizer, Path(path), transcript), about
+
+    def _transcript(self, path: str, options: DecodingOptions, progress: gr.Progress) -> Transcript:
+        """The transcript of a recording; the page shows how far it is."""
+        whole, done = seconds_of(path), 0.0
+
+        def report(seconds: float) -> None:
+            nonlocal done
+            done += seconds
+            if whole:
+                progress(min(1.0, done / whole), desc=f"{done:.0f} of {whole:.0f} seconds heard")
+
+        ((_, result, _),) = self.recognizer.transcribe_all([path], options, progress=report)
+        if isinstance(result, InputError):
+            raise result
+        return result
 
     def transcribe_spoken(self, texts: LiveTexts) -> Callable[..., tuple[str, *Answer]]:
         """What happens when the microphone is switched off: its recording is transcribed like any other."""
@@ -225,8 +249,7 @@ def shown(recognizer: Recognizer, path: Path, transcript: Transcript) -> dict[st
     samples = samples_of(str(path), MOST_SECONDS)
     played = path.with_name(f"{path.stem}.played.wav")
     write_wav(played, samples)
-    sound = torch.from_numpy(samples / 32768.0).float()
-    picture = Image.fromarray(paint(recognizer.loudness(sound).numpy()))
+    picture = Image.fromarray(paint(loudness(recognizer, samples)))
     found = spikes(recognizer, samples, transcript) if transcript.duration <= SPIKE_SECONDS else None
     return {
         "name": path.stem,
@@ -243,7 +266,11 @@ def shown(recognizer: Recognizer, path: Path, transcript: Transcript) -> dict[st
             }
             for segment in transcript.segments
         ],
-        "picture": {"url": data_url(picture), "width": picture.width, "seconds": len(samples) / RATE},
+        "picture": {
+            "url": data_url(picture),
+            "width": picture.width,
+            "seconds": max(len(samples) / RATE, 0.01),
+        },
         "spikes": None
         if found is None
         else [[round(one.seconds, 3), round(one.probability, 3), one.symbol] for one in found],

@@ -14,9 +14,10 @@ import torch
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from recordings import tone, write
+from tiny_models import tiny
 
 from demos import speech_page
-from demos.sound import paint, spikes
+from demos.sound import RATE, loudness, paint, spikes, write_wav
 from speech import DecodingOptions, Recognizer
 
 
@@ -105,7 +106,8 @@ def test_a_recording_that_is_too_long_says_so(
 
 def test_twenty_people_are_served_in_order_and_none_fails(speech_client: Client, recording: Path) -> None:
     address = speech_client.src
-    people = [Client(address, verbose=False, download_files=False) for _ in range(20)]
+    patience = {"timeout": 60.0}  # as a browser has it
+    people = [Client(address, verbose=False, download_files=False, httpx_kwargs=patience) for _ in range(20)]
     jobs = [one.submit(handle_file(recording), api_name="/transcribe") for one in people]
     texts = {job.result(timeout=120)[0] for job in jobs}
     assert len(texts) == 1
@@ -126,6 +128,14 @@ def test_a_bad_recording_gives_a_sentence(
     assert str(caught.value).endswith("Please choose another file.")
 
 
+def test_silence_is_no_error_but_said(speech_client: Client, tmp_path: Path) -> None:
+    path = tmp_path / "silence.wav"
+    write_wav(path, np.zeros(2 * RATE, np.int16))
+    text, shown, about = speech_client.predict(handle_file(path), api_name="/transcribe")
+    assert text == "(no words were heard)" and shown["segments"] == []
+    assert about.startswith("2.0 seconds of sound.") and len(about) > len("2.0 seconds of sound. ")
+
+
 def test_no_recording_gives_a_sentence(speech_client: Client) -> None:
     with pytest.raises(AppError, match="Choose a recording"):
         speech_client.predict(None, api_name="/transcribe")
@@ -137,6 +147,16 @@ def test_the_sound_picture_has_low_pitches_at_the_bottom() -> None:
     picture = paint(loudness)
     assert picture.shape == (80, 10, 3)
     assert picture[-1].sum() > picture[0].sum()
+
+
+def test_the_picture_of_minutes_is_that_of_the_whole(said: np.ndarray) -> None:
+    recognizer = tiny()
+    samples = np.concatenate([np.tile(said // 8, 14), np.tile(said, 14)])[: 130 * RATE]
+    whole = recognizer.loudness(torch.from_numpy(samples / np.float32(32768))).numpy()
+    joined = loudness(recognizer, samples)
+    assert joined.shape == whole.shape
+    inner = [frame for frame in range(len(whole)) if min(frame % 6000, 6000 - frame % 6000) > 3]
+    np.testing.assert_allclose(joined[inner], whole[inner], atol=1e-3)
 
 
 def test_an_hour_makes_no_wider_picture_than_a_browser_shows() -> None:
