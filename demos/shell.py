@@ -36,7 +36,7 @@ def page(title: str, introduction: str) -> gr.Blocks:
 
 
 def scripted(
-    script: str, template: str = '<div class="suite"></div>', produces: str = "", **options: Any
+    script: str, template: str = '<div class="suite result"></div>', produces: str = "", **options: Any
 ) -> gr.HTML:
     """A part of the page that a script of ours draws.
 

@@ -42,7 +42,7 @@ STYLE = """
 .suite :focus-visible, .suite button:focus-visible { outline: 3px solid var(--playing); outline-offset: 1px; }
 .suite h2 { margin: 0.9rem 0 0.3rem; font-size: 1rem; }
 .suite p { margin: 0.3rem 0; }
-.block:has(.suite:empty) { display: none !important; }
+.block:has(.result:empty) { display: none !important; }
 .suite .hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 .suite audio { width: 100%; }
 .suite .words { line-height: 2.1; overflow-wrap: anywhere; font-size: 1.15rem; }

@@ -282,7 +282,7 @@ def test_names_and_contrasts_are_right_and_nothing_is_too_wide(
     page.locator(".words button").first.wait_for()
     for closed in page.locator("button.label-wrap").all():
         closed.click()
-    page.get_by_text("Sentence" if name == "caption" else "Only these phrases").first.wait_for()
+    page.get_by_label("Sentence" if name == "caption" else "Only these phrases").first.wait_for()
     page.wait_for_timeout(600)  # what unfolds fades in, and has no contrast meanwhile
     SHOTS.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=SHOTS / f"{name}-{scheme}-{size['width']}.png", full_page=True)
