@@ -1,5 +1,5 @@
-// The microphone of the page "While you speak". The page gives `element`, what it drew, and `server`, whose
-// functions are those of demos/live.py.
+// The speech page's microphone. The page gives `element`, what it drew, `server`, whose functions are those of
+// demos/live.py, and `trigger`, which tells it that a recording is whole.
 
 const SHORTEST = 0.3; // seconds of sound in a chunk, at least
 const LONGEST = 20; // and at most
@@ -45,14 +45,16 @@ class Sender {
     this.ended = true;
     if (this.working) await this.working;
     await this.work();
-    return this.ask(() => server.stop(this.session));
+    return (await this.ask(() => server.stop(this.session))).text;
   }
 
   async work() {
     while (this.length && (this.ended || this.length >= SHORTEST * this.rate)) {
       const chunk = { session: this.session, number: this.number, rate: this.rate, samples: this.take() };
-      show(await this.ask(() => server.hear(chunk)));
+      const answer = await this.ask(() => server.hear(chunk));
+      show(answer.text);
       this.number += 1;
+      if (answer.full && recording) button.click(); // no more fits: as if somebody had stopped it
     }
     this.working = null;
   }
@@ -61,7 +63,7 @@ class Sender {
   async ask(call) {
     for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
       const answer = await call().catch(() => undefined);
-      if (answer && answer.error === undefined) return answer.text;
+      if (answer && answer.error === undefined) return answer;
       if (answer) throw new Error(answer.error);
       await new Promise((done) => setTimeout(done, 200 * attempt));
     }
@@ -117,24 +119,33 @@ async function start() {
 }
 
 async function stop() {
+  const { sender } = recording;
+  await release();
+  state.textContent = "Hearing the rest …";
+  show(await sender.end());
+  state.textContent = "The recording stands below, with its text.";
+  trigger("submit", { session: sender.session });
+}
+
+// Lets the microphone go; gives what sent its sound, if there is one.
+async function release() {
+  if (!recording) return null;
   const { stream, context, sender } = recording;
   recording = null;
   for (const track of stream.getTracks()) track.stop();
   await context.close();
-  state.textContent = "Hearing the rest …";
-  show(await sender.end());
-  state.textContent = "";
+  return sender;
 }
 
-function fail(error) {
-  if (recording) {
-    for (const track of recording.stream.getTracks()) track.stop();
-    recording.context.close();
-    recording = null;
-  }
+// What was heard until then is not lost: the page is told of it as if it had been stopped.
+async function fail(error) {
+  const sender = await release();
   label();
   const refused = error.name === "NotAllowedError" || error.name === "NotFoundError";
   state.textContent = refused ? "The microphone cannot be used: allow it in the browser." : error.message;
+  if (!sender) return;
+  const answer = await server.stop(sender.session).catch(() => undefined);
+  if (answer) trigger("submit", { session: sender.session });
 }
 
 function label() {
@@ -147,7 +158,7 @@ button.addEventListener("click", async () => {
   try {
     await (recording ? stop() : start());
   } catch (error) {
-    fail(error);
+    await fail(error);
   }
   label();
   button.disabled = false;

@@ -1,7 +1,8 @@
 """Live text on the page: what the browser's microphone sends becomes text while somebody speaks.
 
 The browser numbers its chunks and sends the next one when the last one was answered: none is lost, however
-long an answer takes, and one that is sent again counts once.
+long an answer takes, and one that is sent again counts once. What was heard is kept as a WAV file, so that it
+can be played and looked at when the microphone is off.
 """
 
 from __future__ import annotations
@@ -9,8 +10,11 @@ from __future__ import annotations
 import base64
 import binascii
 import threading
+import wave
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import numpy as np
@@ -19,7 +23,8 @@ from numpy.typing import NDArray
 
 from speech import DecodingOptions, Recognizer, Stream, Update
 
-MOST_TEXTS = 16  # that are live at once; of more, the one that was silent for longest is forgotten
+MOST_TEXTS = 32  # that are live at once; of more, the one that was silent for longest is forgotten
+MOST_SECONDS = 1800.0  # of one live text; its microphone is then switched off
 
 _MOST_CHARACTERS = 16_000_000  # of one chunk: minutes of sound
 _RATES = range(1000, 384_001)  # hertz
@@ -31,16 +36,21 @@ class LiveText:
 
     Attributes:
         stream: that hears it.
+        path: of the WAV file that keeps the sound; None if nothing does.
         said: what does not change any more.
         heard: what may still change.
         chunks: that were heard.
+        seconds: of sound that were heard.
         lock: held while a chunk is heard.
     """
 
     stream: Stream
+    path: Path | None = None
     said: list[str] = field(default_factory=list)
     heard: str = ""
     chunks: int = 0
+    seconds: float = 0.0
+    file: wave.Wave_write | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
@@ -63,13 +73,32 @@ class LiveText:
             raise ValueError(f"chunk {self.chunks} is missing before chunk {number}")
         if number == self.chunks:
             self.chunks += 1
+            self._keep(sample_rate, samples)
             self._take(self.stream.feed(torch.from_numpy(samples / np.float32(32768)), sample_rate))
         return self.text
 
     def finish(self) -> str:
         """Say what was not yet said."""
+        self.close()
         self._take(self.stream.finish())
         return self.text
+
+    def close(self) -> None:
+        """End the file."""
+        if self.file is not None:
+            self.file.close()
+            self.file = None
+
+    def _keep(self, sample_rate: int, samples: NDArray[np.int16]) -> None:
+        """Write a chunk to the file, which begins with the first."""
+        self.seconds += len(samples) / sample_rate
+        if self.file is None and self.path is not None and self.chunks == 1:
+            self.file = wave.open(str(self.path), "wb")  # noqa: SIM115 - it stays open while somebody speaks
+            self.file.setnchannels(1)
+            self.file.setsampwidth(2)
+            self.file.setframerate(sample_rate)
+        if self.file is not None:
+            self.file.writeframes(samples.tobytes())
 
     def _take(self, updates: list[Update]) -> None:
         for update in updates:
@@ -84,15 +113,20 @@ class LiveTexts:
     Args:
         recognizer: that hears them.
         options: how text is found.
+        folder: where the sound is kept; None if it is not.
     """
 
-    def __init__(self, recognizer: Recognizer, options: DecodingOptions | None = None) -> None:
+    def __init__(
+        self, recognizer: Recognizer, options: DecodingOptions | None = None, folder: Path | None = None
+    ) -> None:
         self._recognizer = recognizer
         self._options = options
+        self._folder = folder
+        self._stopped: OrderedDict[str, tuple[str, Path | None]] = OrderedDict()
         self._texts: OrderedDict[str, LiveText] = OrderedDict()
         self._lock = threading.Lock()
 
-    def hear(self, chunk: dict[str, Any]) -> dict[str, str]:
+    def hear(self, chunk: dict[str, Any]) -> dict[str, Any]:
         """One more chunk from the browser.
 
         Args:
@@ -100,7 +134,8 @@ class LiveTexts:
                 `samples`, 16-bit little-endian in Base64.
 
         Returns:
-            `text`: all that was said so far; or `error`: why it cannot go on.
+            `text`: all that was said so far, and `full`: whether no more fits; or `error`: why it cannot go
+            on.
         """
         try:
             session, number, rate = str(chunk["session"]), int(chunk["number"]), int(chunk["rate"])
@@ -113,25 +148,48 @@ class LiveTexts:
         live = self._live(session)
         with live.lock:
             try:
-                return {"text": live.feed(number, rate, samples)}
+                text = live.feed(number, rate, samples)
+                return {"text": text, "full": live.seconds >= MOST_SECONDS}
             except ValueError:
                 return {"error": "The connection was interrupted. Please start the microphone again."}
 
     def stop(self, session: str) -> dict[str, str]:
-        """The microphone was stopped: the whole text, and nothing to go on with."""
+        """The microphone was stopped: the whole text. Asked again, it says the same."""
+        session = str(session)
         with self._lock:
-            live = self._texts.pop(str(session), None)
-        if live is None:
-            return {"text": ""}
+            live = self._texts.pop(session, None)
+            if live is None:
+                return {"text": self._stopped.get(session, ("", None))[0]}
         with live.lock:
-            return {"text": live.finish()}
+            text = live.finish()
+        with self._lock:
+            self._stopped[session] = text, live.path if live.seconds > 0.0 else None
+            if len(self._stopped) > MOST_TEXTS:
+                self._stopped.popitem(last=False)
+        return {"text": text}
+
+    def recording(self, session: str) -> Path | None:
+        """The sound of a live text that was stopped; None if there is none any more."""
+        with self._lock:
+            return self._stopped.get(str(session), ("", None))[1]
 
     def _live(self, session: str) -> LiveText:
         """The text of a session, which begins if there is none."""
         with self._lock:
-            live = self._texts.get(session) or LiveText(self._recognizer.stream(self._options))
+            live = self._texts.get(session)
+            if live is None:
+                live = LiveText(self._recognizer.stream(self._options), self._place())
             self._texts[session] = live
             self._texts.move_to_end(session)
-            if len(self._texts) > MOST_TEXTS:
-                self._texts.popitem(last=False)
-            return live
+            forgotten = self._texts.popitem(last=False)[1] if len(self._texts) > MOST_TEXTS else None
+        if forgotten is not None:
+            with forgotten.lock:
+                forgotten.close()
+        return live
+
+    def _place(self) -> Path | None:
+        """Where the next recording goes."""
+        if self._folder is None:
+            return None
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return Path(mkdtemp(dir=self._folder)) / "microphone.wav"

@@ -7,41 +7,24 @@ from __future__ import annotations
 
 import functools
 import html
-import os
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import ParamSpec, TypeVar
+from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import gradio as gr
 
+from demos.style import STYLE, theme
+from demos.uploads import FOLDERS, files_below, look_over
 from speech import InputError
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_SYSTEM_FONT = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
-_SYSTEM_MONO = ("ui-monospace", "Menlo", "Consolas", "monospace")
-
-_STYLE = """
-.gradio-container { width: 100% !important; max-width: 46rem !important; min-width: 0;
-    margin: 0 auto !important; }
-.answer textarea { font-size: 1.35rem !important; line-height: 1.5 !important; }
-.picture img { width: 100%; height: 10rem; object-fit: fill; }
-.words { line-height: 2; overflow-wrap: anywhere; }
-.words span { border-radius: 0.25rem; padding: 0.1rem 0.25rem; }
-.words .unsure { text-decoration: underline dotted; text-underline-offset: 0.2em; }
-.words small { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
-"""
-
 LARGEST_UPLOAD = 500 * 1024 * 1024  # bytes
-
-# Uploads are looked over each ten minutes and deleted after an hour, and when the page ends.
-LOOK_OVER_SECONDS, KEEP_SECONDS = 600.0, 3600.0
+MOST_WAITING = 100  # calls that wait in line; more are told to come back
 
 
 def page(title: str, introduction: str) -> gr.Blocks:
@@ -52,32 +35,57 @@ def page(title: str, introduction: str) -> gr.Blocks:
     return app
 
 
-def in_words(
-    function: Callable[P, R], error_type: type[Exception], reason: Callable[[Exception], str]
-) -> Callable[P, R]:
-    """A page's function whose `error_type` becomes a sentence on the page; all else stays a bug.
+def scripted(
+    script: str, template: str = '<div class="suite result"></div>', produces: str = "", **options: Any
+) -> gr.HTML:
+    """A part of the page that a script of ours draws.
+
+    It is no class of its own: Gradio writes a file beside the source of every class of components.
 
     Args:
-        function: what the page calls.
-        error_type: what a person can cause.
-        reason: the sentence for one of them.
+        script: name of the file.
+        template: what the script finds.
+        produces: what a client gets as its value, in words.
+        options: of `gr.HTML`.
     """
+    js = (Path(__file__).parent / script).read_text(encoding="utf-8")
+    part = gr.HTML(html_template=template, js_on_load=js, container=True, padding=True, **options)
+    if produces:
+        part.api_info = lambda: {"type": "object", "description": produces}  # type: ignore[method-assign]
+    return part
+
+
+def refuse(message: str) -> NoReturn:
+    """Tell a person on the page what to do instead; it stays there until it is closed.
+
+    The page renders messages as HTML, and a file may be called anything.
+    """
+    raise gr.Error(html.escape(message, quote=False), duration=None, print_exception=False)
+
+
+def in_words(function: Callable[P, R]) -> Callable[P, R]:
+    """A page's function whose `InputError` becomes a sentence on the page; all else stays a bug."""
 
     @functools.wraps(function)
     def asked(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return function(*args, **kwargs)
-        except error_type as error:
-            # The page renders messages as HTML, and a file may be called anything.
-            message = html.escape(reason(error), quote=False)
-            raise gr.Error(message, duration=None, print_exception=False) from error
+        except InputError as error:
+            refuse(sentence(error))
 
     return asked
 
 
-def sentence(name: str, reason: str) -> str:
-    """An upload's name and what is wrong with it, as a sentence."""
-    return f"{Path(name).name}: {reason}. Please choose another file."
+def sentence(error: InputError) -> str:
+    """What is wrong with an upload, or with what was chosen, and the way out."""
+    if error.path.startswith("--"):
+        return say(f"{error.path.lstrip('-')} {error.reason}")
+    return f"{Path(error.path).name}: {error.reason}. Please choose another file."
+
+
+def say(remark: str) -> str:
+    """A remark as a sentence."""
+    return f"{remark[0].upper()}{remark[1:]}{'' if remark[-1] in '.?!' else '.'}"
 
 
 def serve(
@@ -101,9 +109,11 @@ def serve(
         InputError: if the port is taken.
     """
     with ExitStack() as stack:
-        uploads = Path(stack.enter_context(TemporaryDirectory(prefix="uploads-", ignore_cleanup_errors=True)))
-        stack.enter_context(_upload_folder(uploads))
-        app = build()
+        folder = stack.enter_context(FOLDERS.page())
+        building = stack.enter_context(ExitStack())
+        building.enter_context(FOLDERS.building(folder))
+        app = build().queue(max_size=MOST_WAITING)
+        examples = files_below(folder)
         try:
             _, address, _ = app.launch(
                 server_name="127.0.0.1",
@@ -113,8 +123,9 @@ def serve(
                 prevent_thread_lock=True,
                 quiet=True,
                 max_file_size=LARGEST_UPLOAD,
-                theme=gr.themes.Soft(font=_SYSTEM_FONT, font_mono=_SYSTEM_MONO),
-                css=_STYLE,
+                theme=theme(),
+                css=STYLE,
+                js=(Path(__file__).parent / "page.js").read_text(encoding="utf-8"),
                 footer_links=[],
                 ssr_mode=False,
                 enable_monitoring=False,
@@ -126,39 +137,12 @@ def serve(
                 raise
             raise InputError("--port", f"{port} cannot be had; another program may be using it") from error
         stack.callback(app.close, verbose=False)
+        building.close()
         ended = threading.Event()
         stack.callback(ended.set)
-        threading.Thread(target=_look_over, args=(uploads, ended), daemon=True).start()
+        threading.Thread(target=look_over, args=(folder, examples, ended), daemon=True).start()
         if not block:
             return address, stack.pop_all().close
         print(f"The page is at {address} ; Ctrl-C ends it.", file=sys.stderr, flush=True)
         app.block_thread()
     return address, lambda: None
-
-
-@contextmanager
-def _upload_folder(folder: Path) -> Iterator[None]:
-    """Have Gradio keep in a folder what it keeps; it asks the environment where that is."""
-    before = os.environ.get("GRADIO_TEMP_DIR")
-    os.environ["GRADIO_TEMP_DIR"] = str(folder)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["GRADIO_TEMP_DIR"]
-        else:
-            os.environ["GRADIO_TEMP_DIR"] = before
-
-
-def _look_over(uploads: Path, ended: threading.Event) -> None:
-    """Delete old uploads, again and again until the page has ended."""
-    while not ended.wait(LOOK_OVER_SECONDS):
-        delete_old(uploads, KEEP_SECONDS)
-
-
-def delete_old(folder: Path, seconds: float) -> None:
-    """Delete the files below a folder that nobody has written for so many seconds."""
-    for path in folder.rglob("*"):
-        with suppress(OSError):  # it may have gone, or be in use
-            if path.is_file() and time.time() - path.stat().st_mtime > seconds:
-                path.unlink()

@@ -36,7 +36,7 @@ ORDER = {
         export peers benchmark arguments destinations cli""",
     "caption": """bundled options images model output captioner data measuring training search sources
         arguments destinations export benchmark cli""",
-    "demos": "shell live caption_page speech_page",
+    "demos": "style shell uploads sound live caption_page speech_page __main__",
 }
 # A late import that goes up: a transcript offers its formats, and the writers need it for its types alone.
 UPWARDS = {("speech.transcript", "speech.output.writers")}

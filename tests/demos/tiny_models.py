@@ -1,0 +1,36 @@
+"""Untrained models for the pages and what is said into them: the one place that looks behind public names."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from caption import Captioner
+from caption.model.network import CaptionConfig, CaptionNetwork
+from caption.model.text import SPECIAL
+from demos import speech_page
+from speech import Recognizer
+from speech.model.network import SpeechConfig, SpeechNetwork
+from speech.model.subwords import LETTER_SYMBOLS
+from speech.sound.audio import load_audio
+from speech.training.pronunciations import PHONES
+
+
+def tiny() -> Recognizer:
+    """An untrained recogniser."""
+    torch.manual_seed(0)
+    config = SpeechConfig(LETTER_SYMBOLS, PHONES, channels=8, hidden_size=8, lower_layers=1, upper_layers=1)
+    return Recognizer(SpeechNetwork(config), "tiny")
+
+
+def tiny_captioner() -> Captioner:
+    """An untrained captioner of three words."""
+    torch.manual_seed(0)
+    words = (*SPECIAL, "a", "dog", "runs")
+    sizes = dict(hidden_size=8, embedding_size=8, attention_size=8, context_size=8)
+    return Captioner(CaptionNetwork(CaptionConfig(words=words, **sizes)), "tiny")
+
+
+def sentence() -> np.ndarray:
+    """(samples,) int16 at 16 kHz of a sentence that comes with the recogniser."""
+    return (load_audio(speech_page.SAMPLES / "city.opus").numpy() * 32767).astype(np.int16)
