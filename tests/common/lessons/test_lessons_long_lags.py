@@ -53,6 +53,13 @@ def test_training_ends_where_the_problem_is_solved(generator: torch.Generator) -
     assert result.updates[2] < 400
 
 
+def test_gates_carry_a_symbol_over_fifty_steps_and_a_plain_cell_does_not(generator: torch.Generator) -> None:
+    gated = [solve("copying", cell, [50], generator, budget=15_000) for cell in ("gru", "lstm")]
+    plain = solve("copying", "rnn_tanh", [50], generator, budget=sum(one.updates[50] for one in gated) * 25)
+    assert [one.solved(50) for one in gated] == [True, True]
+    assert not plain.solved(50)
+
+
 def test_without_clipping_the_run_diverges_and_with_it_the_same_run_converges() -> None:
     wild, tame = diverge_or_converge(math.inf, 1, 60), diverge_or_converge(1.0, 1, 60)
     assert wild[0] == tame[0]
