@@ -30,7 +30,7 @@ from common.commands.command import (
     run_command,
 )
 from common.commands.options import read_options
-from common.commands.paths import require_apart
+from common.commands.paths import require_apart, require_models_apart
 from common.errors import InputError
 
 if TYPE_CHECKING:
@@ -169,6 +169,7 @@ def average(arguments: argparse.Namespace) -> int:
     from caption.captioner import BUNDLED
     from common.models.averaging import average as average_models
 
+    require_models_apart(arguments.models, BUNDLED, arguments.output)
     average_models(arguments.models, arguments.shares, arguments.output, BUNDLED, "Captioner")
     return 0
 
@@ -176,9 +177,11 @@ def average(arguments: argparse.Namespace) -> int:
 def export(arguments: argparse.Namespace) -> int:
     """Write a captioner's network as ONNX."""
     check_builds("torchvision")
-    from caption.captioner import Captioner
+    from caption.captioner import BUNDLED, Captioner
+    from caption.export import DECODER, ENCODER
     from caption.export import export as export_network
 
+    require_models_apart([arguments.model], BUNDLED, arguments.output / ENCODER, arguments.output / DECODER)
     export_network(Captioner.load(arguments.model, in_8_bits=False).network, arguments.output)
     print(arguments.output)
     return 0
