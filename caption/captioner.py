@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from caption.bundled import BUNDLED
 from caption.images import is_blank, load_image
 from caption.model.doubt import says_less
 from caption.model.encoder import EncoderConfig
@@ -30,8 +31,6 @@ from common.core.search import BeamOptions, Hypothesis, beam_search, sample
 from common.errors import InputError
 from common.models.building import require_sizes
 from common.models.files import find_model, read_model
-
-BUNDLED = Path(__file__).parent / "models"
 
 Picture = str | Path | BinaryIO | Image.Image | Tensor
 

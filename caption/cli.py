@@ -8,9 +8,11 @@ import functools
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from caption.arguments import make_caption_parser
+from caption.bundled import BUNDLED
 from caption.destinations import check_report, destination, with_attention, with_metadata
 from caption.options import (
     LOADERS,
@@ -29,6 +31,7 @@ from common.commands.command import (
     resolve_device,
     run_command,
 )
+from common.commands.inputs import Input
 from common.commands.options import read_options
 from common.commands.paths import require_apart, require_models_apart
 from common.errors import InputError
@@ -65,8 +68,16 @@ def describe(arguments: argparse.Namespace) -> int:
     if not inputs:
         raise InputError("describe", "nothing to do: name photographs, folders, globs or a --list")
     check_report(arguments, inputs)
+    with ExitStack() as stack:
+        return _described(arguments, inputs, pictures, stack)
+
+
+def _described(
+    arguments: argparse.Namespace, inputs: Sequence[Input], pictures: Pictures, stack: ExitStack
+) -> int:
+    """Describe what is left to be described; `stack` closes what is written to. The exit status."""
     load = functools.cache(lambda: _load(arguments))  # not before something is left to do
-    jobs, deliver = destination(arguments, inputs, pictures)
+    jobs, deliver = destination(arguments, inputs, pictures, stack)
     if arguments.attention is not None:
         jobs, deliver = with_attention(arguments, jobs, deliver, pictures, lambda: load()[0])
     if arguments.write_metadata:
@@ -166,7 +177,6 @@ def train(arguments: argparse.Namespace) -> int:
 def average(arguments: argparse.Namespace) -> int:
     """Write the mean of several models."""
     check_builds("torchvision")
-    from caption.captioner import BUNDLED
     from common.models.averaging import average as average_models
 
     require_models_apart(arguments.models, BUNDLED, arguments.output)
@@ -177,7 +187,7 @@ def average(arguments: argparse.Namespace) -> int:
 def export(arguments: argparse.Namespace) -> int:
     """Write a captioner's network as ONNX."""
     check_builds("torchvision")
-    from caption.captioner import BUNDLED, Captioner
+    from caption.captioner import Captioner
     from caption.export import DECODER, ENCODER
     from caption.export import export as export_network
 

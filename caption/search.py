@@ -20,7 +20,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from caption.captioner import BUNDLED, Captioner
+from caption.bundled import BUNDLED
+from caption.captioner import Captioner
 from caption.images import load_image
 from caption.model.network import Scene
 from caption.options import LOADERS

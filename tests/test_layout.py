@@ -33,8 +33,8 @@ ORDER = {
     "speech": """bundled options sound model language search placing output pool transcript original_text
         reading pipeline stream recognizer measuring training export peers benchmark arguments destinations
         cli""",
-    "caption": """options images model output captioner data measuring training search sources arguments
-        destinations export benchmark cli""",
+    "caption": """bundled options images model output captioner data measuring training search sources
+        arguments destinations export benchmark cli""",
     "demos": "shell live caption_page speech_page",
 }
 # A late import that goes up: a transcript offers its formats, and the writers need it for its types alone.

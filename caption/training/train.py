@@ -19,7 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from caption.captioner import BUNDLED, network_from_model
+from caption.bundled import BUNDLED
+from caption.captioner import network_from_model
 from caption.data import Photograph, Pictures, cache_grids, cache_pictures, plain_only, read_photographs
 from caption.model.encoder import EncoderConfig, imagenet_classifier, load_imagenet, load_torchvision
 from caption.model.network import CaptionConfig, CaptionNetwork, Decoder

@@ -190,7 +190,7 @@ class _Account:
             elif job.done:
                 self.summary = replace(self.summary, skipped=self.summary.skipped + 1)
                 self._table.add(job.input.path, "skipped", 0.0, [""] * len(self._details))
-            elif job.remark is not None:
+            if job.remark is not None and job.input.problem is None:
                 remarks[job.remark].append(job.input.path)
         for remark, (path, *others) in remarks.items():
             more = f" (and {len(others)} more)" if others else ""

@@ -59,18 +59,27 @@ class Source:
         return Source(path, state.st_size, state.st_mtime_ns)
 
 
+State = tuple[int, int]  # an output's size in bytes, and what changes with it: its time, a row's digest
+
+
+def file_state(found: os.stat_result) -> State:
+    """The state of an output that is a file."""
+    return found.st_size, found.st_mtime_ns
+
+
+def row_state(content: str) -> State:
+    """The state of an output that is a row of a table."""
+    data = content.encode("utf-8", "surrogateescape")
+    return len(data), int.from_bytes(hashlib.sha256(data).digest()[:7], "big")
+
+
 @dataclass(frozen=True)
 class Record:
-    """One line: an output, what it was made from and how, and the output's own size and time of change."""
+    """One line: an output, what it was made from and how, and the output's own state."""
 
     source: Source
     settings: str
-    size: int
-    changed: int
-
-    def is_of(self, state: os.stat_result) -> bool:
-        """Whether a file is the one that was written then."""
-        return (self.size, self.changed) == (state.st_size, state.st_mtime_ns)
+    state: State
 
 
 class Ledger:
@@ -95,9 +104,16 @@ class Ledger:
         self._file: BinaryIO | None = None
         self._read()
 
-    def records(self, output: Path) -> list[Record]:
+    def name(self, output: Path) -> str:
+        """What a file is called here."""
+        return str(output.relative_to(self.folder))
+
+    def row_name(self, table: Path, row: str) -> str:
+        """What a row of a table is called here: as no file can be, because the table is none's folder."""
+        return f"{self.name(table)}/{row}.row"
+
+    def records(self, name: str) -> list[Record]:
         """What was noted of an output, the oldest first."""
-        name = self._name(output)
         lines = self._lines.get(_stem(name), ())
         found = [_record(line) for line in lines if _unescaped(line.partition(b"\t")[0]) == name]
         return [record for record in found if record is not None]
@@ -116,13 +132,13 @@ class Ledger:
         record = _record(lines[-1]) if lines else None
         return record is not None and record.source.path == source.path
 
-    def in_force(self, output: Path, state: os.stat_result) -> Record | None:
+    def in_force(self, name: str, state: State) -> Record | None:
         """What an output that is there was made from; None if nothing is known of it.
 
-        That is the last line that fits the file. If none fits, somebody has changed the file: it is the last.
+        That is the last line that fits it. If none fits, somebody has changed it: it is the last.
         """
-        records = self.records(output)
-        fitting = [record for record in records if record.is_of(state)]
+        records = self.records(name)
+        fitting = [record for record in records if record.state == state]
         known = fitting or records
         return known[-1] if known else None
 
@@ -144,19 +160,18 @@ class Ledger:
         ]
         return ", ".join(changes) or "other options"
 
-    def note(self, output: Path, source: Source, state: os.stat_result) -> None:
+    def note(self, name: str, source: Source, state: State) -> None:
         """Remember an output that is about to take its place, with the state that it will have.
 
         Raises:
             InputError: if the line cannot be written.
         """
-        name = self._name(output)
         fields = [
             _escaped(name),
             _escaped(source.path),
             *(str(number).encode() for number in (source.size, source.changed)),
             self._key.encode(),
-            *(str(number).encode() for number in (state.st_size, state.st_mtime_ns)),
+            *(str(number).encode() for number in state),
         ]
         line = b"\t".join(fields)
         try:
@@ -170,9 +185,6 @@ class Ledger:
         if self._file is not None:
             self._file.close()
             self._file = None
-
-    def _name(self, output: Path) -> str:
-        return str(output.relative_to(self.folder))
 
     def _append(self, line: bytes) -> None:
         """Add a line in one piece, behind the end of the last whole one."""
@@ -228,7 +240,7 @@ def _record(line: bytes) -> Record | None:
     try:
         _, path, size, changed, settings, own_size, own_changed = line.split(b"\t")
         source = Source(_unescaped(path), int(size), int(changed))
-        return Record(source, settings.decode("ascii"), int(own_size), int(own_changed))
+        return Record(source, settings.decode("ascii"), (int(own_size), int(own_changed)))
     except ValueError:
         return None
 

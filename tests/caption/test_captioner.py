@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from caption import Caption, Captioner, DescribeOptions
-from caption.captioner import BUNDLED
+from caption.bundled import BUNDLED
 from caption.images import load_image
 from caption.measuring.evaluate import evaluate, score_captions
 from caption.model.network import CaptionConfig, CaptionNetwork
