@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from caption.bundled import BUNDLED
 from caption.options import DescribeOptions
 from caption.output import writers
-from caption.output.metadata import has_description, obstacle, write_description
+from caption.output.metadata import has_description, obstacle, picture_digest, write_description
 from caption.output.sidecars import plan_sidecars, write_sidecars
 from caption.output.tables import CaptionTable
 from caption.sources import PIPED, SHEET, Pictures
@@ -73,7 +73,7 @@ def destination(
     if not tables:
         return jobs, write_outputs(_as_text)
     folder = output if in_folder else output.parent
-    ledger = Ledger(folder, _settings(arguments))
+    ledger = Ledger(folder, _settings(arguments), picture_digest)
     stack.callback(ledger.close)
     return _with_rows(jobs or [Job(one, done=True) for one in inputs], tables, ledger)
 
@@ -161,7 +161,9 @@ def with_attention(
     """
     inputs = [job.input for job in jobs]
     suffixes = [SHEET.removeprefix(".")]
-    plan = plan_outputs(inputs, arguments.attention, suffixes, arguments.overwrite, _settings(arguments))
+    plan = plan_outputs(
+        inputs, arguments.attention, suffixes, arguments.overwrite, _settings(arguments), picture_digest
+    )
     require_apart(_files_read(arguments, inputs), _outputs(plan))
     sheets = {job.input.path: job for job in plan}
 
@@ -203,9 +205,9 @@ def with_metadata(
     printed = arguments.output is None and not arguments.sidecar
 
     def both(job: Job, caption: Caption) -> None:
+        deliver(job, caption)  # first: it remembers the photograph that was described
         if caption.text and not has[job.input.path]:
             write_description(Path(job.input.path), caption.text, arguments.even_read_only)
-        deliver(job, caption)
 
     def planned(job: Job) -> Job:
         if has[job.input.path]:
@@ -252,11 +254,11 @@ def _text_jobs(
     """The text files that are still to be written."""
     settings = _settings(arguments)
     if in_folder or output.suffix.lower() != ".txt":
-        return plan_outputs(inputs, output, ["txt"], arguments.overwrite, settings)
+        return plan_outputs(inputs, output, ["txt"], arguments.overwrite, settings, picture_digest)
     if not _is_one_file(arguments, inputs):
         reason = "txt is one file a photograph; name a folder, or take --format jsonl or csv"
         raise InputError(output, reason)
-    return [plan_file(inputs[0], output, "txt", arguments.overwrite, settings)]
+    return [plan_file(inputs[0], output, "txt", arguments.overwrite, settings, picture_digest)]
 
 
 def _is_one_file(arguments: argparse.Namespace, inputs: Sequence[Input]) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from caption.output.metadata import picture_digest
 from common.commands.batch import Job
 from common.commands.inputs import Input
 from common.commands.ledger import Ledger, Source, file_state
@@ -49,7 +50,7 @@ def plan_sidecars(
             path = one.location.with_name(f"{one.location.name}.txt")
         folder = path.parent
         if folder not in ledgers:
-            ledgers[folder] = Ledger(folder, settings or {})
+            ledgers[folder] = Ledger(folder, settings or {}, picture_digest)
         job = Job(one, {"txt": path}, ledger=ledgers[folder], source=Source.of(one, folder))
         jobs.append(job if existing == "overwrite" else _planned(job, path, existing))
     return jobs

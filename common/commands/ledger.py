@@ -11,8 +11,9 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,7 +24,7 @@ from common.files import write_error
 NAME = ".outputs.tsv"
 _HEADER = b"#outputs 1"
 _SETTINGS = b"#settings"
-_TORN = b"\t!"  # ends a line that a kill tore: it is none with a field too many
+_TORN = b"\t!"  # ends a line that a kill tore: no field may be that
 _ESCAPES = {92: "\\\\", 9: "\\t", 10: "\\n", 13: "\\r"}
 
 
@@ -36,11 +37,13 @@ class Source:
             together; "-" is standard input, which is never the same twice.
         size: of its file, in bytes.
         changed: when the file was last changed, in nanoseconds.
+        digest: of what counts in it, where that may stay the same though the file changes; else empty.
     """
 
     path: str
     size: int = 0
     changed: int = 0
+    digest: str = field(default="", compare=False)
 
     @staticmethod
     def of(one: Input, folder: Path) -> Source:
@@ -59,6 +62,7 @@ class Source:
         return Source(path, state.st_size, state.st_mtime_ns)
 
 
+Content = Callable[[str, int, int], str]
 State = tuple[int, int]  # an output's size in bytes, and what changes with it: its time, a row's digest
 
 
@@ -77,6 +81,7 @@ def row_state(content: str) -> State:
 class Record:
     """One line: an output, what it was made from and how, and the output's own state."""
 
+    name: str
     source: Source
     settings: str
     state: State
@@ -88,13 +93,16 @@ class Ledger:
     Args:
         folder: of the outputs; the file is made with the first line.
         settings: what else decides an output: options and model. They are JSON.
+        content: digest of what counts in an input's file, from its path, size and time of change, if others
+            may write into the file; empty if it cannot be read.
 
     Raises:
         InputError: if the file is there and cannot be read, or is something else.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, object]) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, object], content: Content | None = None) -> None:
         self.folder = folder
+        self.content = content
         self.path = folder / NAME
         self.settings = json.dumps(settings, sort_keys=True)
         self._key = hashlib.sha256(self.settings.encode()).hexdigest()[:12]
@@ -142,6 +150,20 @@ class Ledger:
         known = fitting or records
         return known[-1] if known else None
 
+    def is_same(self, record: Record, source: Source) -> bool:
+        """Whether an output was made from this input as it is now.
+
+        If only what does not count has changed in its file, that is remembered: it need not be read again.
+        """
+        before = record.source
+        if before == source:
+            return True
+        if before.path != source.path or not before.digest or self._digest(source) != before.digest:
+            return False
+        with suppress(InputError):  # then it is read again the next time
+            self._note(record.name, replace(source, digest=before.digest), record.settings, record.state)
+        return True
+
     def is_current(self, record: Record) -> bool:
         """Whether an output was made with the settings of today."""
         return record.settings == self._key
@@ -166,12 +188,36 @@ class Ledger:
         Raises:
             InputError: if the line cannot be written.
         """
+        self._note(name, replace(source, digest=self._digest(source)), self._key, state)
+
+    def close(self) -> None:
+        """Write no more."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _digest(self, source: Source) -> str:
+        """Of what counts in an input, if it is still as it was; empty if nobody asks for it."""
+        path = os.path.join(self.folder.resolve(), source.path)  # noqa: PTH118 - another drive's is absolute
+        if self.content is None or source.path == "-":
+            return ""
+        try:
+            found = os.stat(path)  # noqa: PTH116 - pathlib's raises for a path that is too long
+        except (OSError, ValueError):
+            return ""
+        if file_state(found) != (source.size, source.changed):
+            return ""
+        return self.content(path, source.size, source.changed)
+
+    def _note(self, name: str, source: Source, settings: str, state: State) -> None:
+        """Add a line about an output."""
         fields = [
             _escaped(name),
             _escaped(source.path),
             *(str(number).encode() for number in (source.size, source.changed)),
-            self._key.encode(),
+            settings.encode(),
             *(str(number).encode() for number in state),
+            *([source.digest.encode()] if source.digest else []),
         ]
         line = b"\t".join(fields)
         try:
@@ -179,12 +225,6 @@ class Ledger:
         except OSError as error:
             raise write_error(self.path, error) from error
         self._lines.setdefault(_stem(name), []).append(line)
-
-    def close(self) -> None:
-        """Write no more."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
 
     def _append(self, line: bytes) -> None:
         """Add a line in one piece, behind the end of the last whole one."""
@@ -238,9 +278,12 @@ def _stem(name: str) -> str:
 def _record(line: bytes) -> Record | None:
     """What a line says; None if it is none."""
     try:
-        _, path, size, changed, settings, own_size, own_changed = line.split(b"\t")
-        source = Source(_unescaped(path), int(size), int(changed))
-        return Record(source, settings.decode("ascii"), (int(own_size), int(own_changed)))
+        name, path, size, changed, settings, own_size, own_changed, *more = line.split(b"\t")
+        digest = b"".join(more).decode("ascii")
+        if len(more) > 1 or not all(letter in "0123456789abcdef" for letter in digest):
+            return None
+        source = Source(_unescaped(path), int(size), int(changed), digest)
+        return Record(_unescaped(name), source, settings.decode("ascii"), (int(own_size), int(own_changed)))
     except ValueError:
         return None
 

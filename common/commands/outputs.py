@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from common.commands.inputs import Input
-from common.commands.ledger import Ledger, Record, Source, file_state
+from common.commands.ledger import Content, Ledger, Record, Source, file_state
 from common.errors import InputError
 from common.files import require_writable, write_whole
 
@@ -62,6 +62,7 @@ def plan_outputs(
     formats: Sequence[str],
     overwrite: bool = False,
     settings: Mapping[str, object] | None = None,
+    content: Content | None = None,
 ) -> list[Job]:
     """Give every input its outputs: `folder/<relative path>.<format>`, the input's suffix left off.
 
@@ -80,6 +81,7 @@ def plan_outputs(
         formats: suffixes of the outputs, without their dot.
         overwrite: write what exists again, whatever it is.
         settings: what else decides the outputs, as JSON: options, model.
+        content: as in `Ledger`.
 
     Raises:
         InputError: if `folder` is a file, or something is left to do and nothing can be written there.
@@ -88,7 +90,7 @@ def plan_outputs(
         return [Job(one) for one in inputs]
     if folder.exists() and not folder.is_dir():
         raise InputError(folder, "is a file; the output must be a folder here")
-    ledger, place = Ledger(folder, settings or {}), folder.resolve()
+    ledger, place = Ledger(folder, settings or {}, content), folder.resolve()
     sources = [Source.of(one, place) for one in inputs]
     jobs = []
     for one, source, name in zip(inputs, sources, _output_names(inputs, sources, ledger), strict=True):
@@ -111,6 +113,7 @@ def plan_file(
     format: str,
     overwrite: bool = False,
     settings: Mapping[str, object] | None = None,
+    content: Content | None = None,
 ) -> Job:
     """As `plan_outputs`, for one input and the file that somebody named for it.
 
@@ -121,7 +124,7 @@ def plan_file(
         raise InputError(path, "is a folder; a file is meant here")
     if path.exists() and not path.is_file():  # a device, a pipe: there is nothing to remember
         return Job(one, {format: path})
-    ledger = Ledger(path.parent, settings or {})
+    ledger = Ledger(path.parent, settings or {}, content)
     source = Source.of(one, path.parent.resolve())
     job = _planned(Job(one, {format: path}, ledger=ledger, source=source), overwrite)
     if not job.done:
@@ -163,7 +166,7 @@ def why_again(job: Job, record: Record | None) -> str | None:
     assert job.ledger is not None
     if record is None or job.source is None or record.source.path != job.source.path:
         return None
-    if record.source != job.source:
+    if not job.ledger.is_same(record, job.source):
         return "has changed, and is done again"
     if not job.ledger.is_current(record):
         return f"is done again with {job.ledger.difference(record)}"

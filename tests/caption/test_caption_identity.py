@@ -11,6 +11,7 @@ import pytest
 from describing import describe, drawn, lines
 
 from caption.captioner import Captioner
+from caption.output.metadata import picture_digest, read_description, write_description
 from common.commands.ledger import NAME
 
 FORMATS = ("txt", "csv", "jsonl", "html")
@@ -187,3 +188,41 @@ def test_a_caption_is_joined_to_a_sidecar_once_whatever_the_options(
 def test_what_is_no_file_is_written_to_and_remembers_nothing(model: str) -> None:
     for _ in range(2):
         assert describe(model, "photos", "--format", "csv", "--output", os.devnull) == 0
+
+
+@pytest.mark.parametrize("arguments", [["--output", "out"], ["--output", "out/captions.csv"], ["--sidecar"]])
+def test_a_caption_written_into_a_photograph_makes_it_no_other(
+    model: str,
+    arguments: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Path("out").mkdir()
+    arguments = ["photos", "--attention", "maps", *arguments]
+    assert describe(model, *arguments, "--write-metadata") == 0
+    assert describe(model, *arguments[:1], "--write-metadata", "--overwrite", "--prefix", "a cat") == 0
+    assert read_description(Path("photos/b.jpg").read_bytes()) is not None
+    capsys.readouterr()
+    with monkeypatch.context() as patched:
+        patched.setattr(Captioner, "load", None)
+        assert describe(model, *arguments) == 0
+        assert describe(model, *arguments, "--write-metadata") == 0
+        assert "3 already there" in capsys.readouterr().err
+    drawn("white").save("photos/a.png")
+    assert describe(model, *arguments) == 0
+    assert "photos/a.png: has changed, and is done again" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "gif"])
+def test_the_digest_of_a_picture_is_of_all_but_its_description(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"photo.{suffix}"
+    drawn("red").save(path)
+    before = picture_digest(str(path), 1, 1)
+    assert len(before) == 64
+    if suffix != "gif":
+        write_description(path, "a dog")
+        assert picture_digest(str(path), 1, 2) == before
+        write_description(path, "a cat runs")
+        assert picture_digest(str(path), 1, 3) == before
+    drawn("blue").save(path)
+    assert picture_digest(str(path), 1, 4) != before

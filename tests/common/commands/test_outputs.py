@@ -215,10 +215,14 @@ def test_whatever_a_file_is_called_its_line_is_read_as_it_was_written(
 @given(st.data())
 def test_a_ledger_that_was_torn_anywhere_is_read_up_to_there_and_goes_on(data: st.DataObject) -> None:
     folder = Path(f"ledger{time.monotonic_ns()}")
+    folder.mkdir()
     state = (12, 345)
-    ledger = Ledger(folder, {})
+    digest = data.draw(st.sampled_from(["", "0123456789abcdef"]))
+    ledger = Ledger(folder, {}, lambda *_: digest)
     for number in range(3):
-        ledger.note(f"{number}.txt", Source(str(number)), state)
+        (folder / str(number)).touch()
+        found = (folder / str(number)).stat()
+        ledger.note(f"{number}.txt", Source(str(number), found.st_size, found.st_mtime_ns), state)
     ledger.close()
     whole = (folder / NAME).read_bytes()
     kept = data.draw(st.integers(0, len(whole)))
@@ -232,6 +236,25 @@ def test_a_ledger_that_was_torn_anywhere_is_read_up_to_there_and_goes_on(data: s
     again = Ledger(folder, {})
     assert [bool(again.records(f"{number}.txt")) for number in range(3)] == there
     assert [one.source.path for one in again.records("new.txt")] == ["new"]
+
+
+def test_an_input_that_changed_where_it_does_not_count_is_the_same() -> None:
+    read = []
+
+    def content(path: str, size: int, changed: int) -> str:
+        read.append(path)
+        return Path(path).read_text().partition("#")[0].encode().hex()
+
+    record("a.wav", "one")
+    assert transcribe("a.wav", content=content) == Summary(done=1)
+    record("a.wav", "one# a remark")
+    assert transcribe("a.wav", content=content) == Summary(skipped=1)
+    read.clear()
+    assert transcribe("a.wav", content=content) == Summary(skipped=1)
+    assert not read  # that it is the same is remembered
+    record("a.wav", "two# a remark")
+    assert transcribe("a.wav", content=content) == Summary(done=1)
+    assert transcribe("a.wav") == Summary(skipped=1)
 
 
 def test_a_file_of_somebody_else_is_not_taken_for_a_ledger() -> None:
