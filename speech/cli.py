@@ -115,6 +115,7 @@ def transcribe(arguments: argparse.Namespace) -> int:
         report=arguments.report,
         details={"duration": lambda transcript: f"{transcript.duration:.3f}"},
         warnings=warnings,
+        partly=_is_partly,
         unit="recording",
         meter=hours,
     )
@@ -156,7 +157,14 @@ def align(arguments: argparse.Namespace) -> int:
         )
     for warning in warnings:
         print(f"speech: {InputError(arguments.recording, warning)}", file=sys.stderr)
-    return 1 if arguments.strict and not fits else 0
+    return 1 if _is_partly(transcript) or (arguments.strict and not fits) else 0
+
+
+def _is_partly(transcript: Transcript) -> bool:
+    """Whether some of the recording could not be read."""
+    from speech.sound.audio import is_lost
+
+    return any(map(is_lost, transcript.warnings))
 
 
 def _audio(arguments: argparse.Namespace) -> AudioOptions:

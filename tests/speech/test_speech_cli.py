@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
 import shutil
@@ -263,22 +264,50 @@ def test_a_recording_in_which_nothing_was_recorded_is_an_empty_text_and_one_line
     assert "skipped" in report.read_text()
 
 
-def test_what_could_not_be_read_stands_on_standard_error_and_in_the_report(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def damaged(path: Path, how: str) -> None:
+    """Write a recording of which a part cannot be read."""
     sentence = load_audio(SAMPLES / "city.opus").numpy()[None, :48_000]
-    write(tmp_path / "broken.flac", [sentence], "flac", 16_000)
-    data = bytearray((tmp_path / "broken.flac").read_bytes())
-    data[len(data) // 2 : len(data) // 2 + 2000] = bytes(2000)
-    (tmp_path / "broken.flac").write_bytes(data)
+    if how == "scratched flac":
+        write(path, [sentence], "flac", 16_000, format="flac")
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2 : len(data) // 2 + 2000] = bytes(2000)
+        path.write_bytes(data)
+        return
+    parts = []  # an Ogg whose second stream has another codec
+    for codec in ("libopus", "flac"):
+        file = io.BytesIO()
+        write(file, [np.repeat(sentence, 3, axis=1)], codec, 48_000, format="ogg")
+        parts.append(file.getvalue())
+    path.write_bytes(b"".join(parts))
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [("scratched flac", "of its 3.0 s are missing"), ("chained ogg", "cannot be read beyond 3.0 s")],
+)
+def test_what_could_not_be_read_stands_on_standard_error_and_in_the_report_and_the_exit_status_tells(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], how: str, said: str
+) -> None:
+    damaged(tmp_path / "talk", how)
     report = tmp_path / "report.tsv"
-    arguments = ["transcribe", str(tmp_path / "broken.flac"), "--format", "json", "--report", str(report)]
-    assert main([*arguments, "--model", str(model)]) == 0
+    arguments = ["transcribe", str(tmp_path / "talk"), "--format", "json", "--report", str(report)]
+    assert main([*arguments, "--model", str(model)]) == 1
     told = capsys.readouterr()
     (warning,) = json.loads(told.out)["warnings"]
-    assert "of its 3.0 s are missing" in warning
-    assert f"broken.flac: {warning}" in told.err
+    assert said in warning
+    assert f"talk: {warning}" in told.err
     assert "\twarning\t" in report.read_text() and warning in report.read_text()
+    assert main(["align", str(tmp_path / "talk"), "city", "--model", str(model)]) == 1
+    assert f"talk: {warning}" in capsys.readouterr().err
+
+
+def test_how_many_recordings_were_read_only_in_part_is_counted(
+    recordings: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged(recordings / "talk.ogg", "chained ogg")
+    arguments = ["transcribe", str(recordings), "--output", str(tmp_path / "out"), "--model", str(model)]
+    assert main(arguments) == 1
+    assert capsys.readouterr().err.endswith("speech: 4 done (1 only in part)\n")
 
 
 def test_a_text_that_is_probably_wrong_is_one_line(
