@@ -412,3 +412,13 @@ def test_a_pillow_image_is_left_as_it_was() -> None:
     before = image.tobytes()
     assert corners(load_image(image)) == [RED, GREEN, BLUE, WHITE]
     assert image.tobytes() == before
+
+
+@pytest.mark.parametrize("kind", [b"E\xff\xffi", b"mim\xff", b"\x80\0\0\0"])
+def test_a_heic_whose_items_are_of_no_readable_type_is_refused_before_it_ends_the_process(
+    kind: bytes,
+) -> None:
+    data = (SAMPLES / "turned-6.heic").read_bytes()
+    assert b"Exif" in data
+    said = failure(io.BytesIO(data.replace(b"Exif", kind)))
+    assert said == "picture: is damaged (an item in it is of no type that can be read)"
