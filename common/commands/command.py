@@ -95,7 +95,9 @@ def add_average_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shares", nargs="+", type=float, metavar="X", help="of each model in the mean (all the same)"
     )
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="model directory to write")
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="model directory to write (required)"
+    )
 
 
 def add_batch_options(
@@ -124,7 +126,7 @@ def add_batch_options(
         action="extend",
         type=_formats_of(formats),
         metavar="FORMAT",
-        help=f"{', '.join(formats)}; several with commas or by repeating the option",
+        help=f"{', '.join(formats)}; several with commas or as several options (as --output ends, or txt)",
     )
     group.add_argument("--output", type=Path, metavar="PATH", help=output)
     group.add_argument("--overwrite", action="store_true", help="do again what is there already")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import dataclasses
 import io
@@ -10,23 +9,17 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from describing import describe, drawn, lines
+from helping import require_defaults, require_defaults_of, require_own_words, subparsers
 from PIL import Image
 
 from caption.captioner import Captioner
 from caption.cli import main, make_caption_parser
 from caption.options import DescribeOptions, TrainOptions
 from caption.output.metadata import read_description, write_description
-
-
-def subparsers(parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
-    for action in parser._actions:
-        if isinstance(action, argparse._SubParsersAction):
-            yield from action.choices.items()
 
 
 @pytest.mark.parametrize("name", [name for name, _ in subparsers(make_caption_parser())])
@@ -437,12 +430,10 @@ def test_what_would_take_gigabytes_is_refused_before_anything_is_loaded(
     assert said.startswith(f"caption: {reason}") and said.count("\n") == 1
 
 
-def test_help_explains_every_option_in_words_of_its_own() -> None:
-    for name, parser in subparsers(make_caption_parser()):
-        said = [action.help for action in parser._actions]
-        assert all(said), name
-        if name != "train":
-            assert len(set(said)) == len(said), name
+def test_help_explains_every_option_in_words_of_its_own_and_shows_defaults_one_way() -> None:
+    require_own_words(make_caption_parser())
+    require_defaults(make_caption_parser())
+    require_defaults_of(make_caption_parser(), "train", TrainOptions)
 
 
 def test_sidecars_stand_beside_their_photographs_and_are_skipped_the_next_time(

@@ -16,12 +16,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helping import require_defaults, require_defaults_of, require_own_words
 from recordings import write
 
 from common.models.files import write_model
 from speech import Recognizer
 from speech.arguments import make_speech_parser
 from speech.cli import main
+from speech.language.options import CountOptions, LanguageModelOptions
 from speech.language.recurrent import (
     SPECIAL,
     LanguageModelConfig,
@@ -31,6 +33,7 @@ from speech.language.recurrent import (
 )
 from speech.model.network import SpeechConfig, SpeechNetwork
 from speech.model.subwords import LETTER_SYMBOLS
+from speech.options import TrainOptions
 from speech.sound.audio import AudioOptions, load_audio
 from speech.stream import Stream, Update
 from speech.training.pronunciations import PHONES
@@ -72,6 +75,15 @@ def write_wav(path: Path, samples: np.ndarray) -> None:
         file.setsampwidth(2)
         file.setframerate(16_000)
         file.writeframes((samples * 32767).astype("<i2").tobytes())
+
+
+def test_help_explains_every_option_in_words_of_its_own_and_shows_defaults_one_way() -> None:
+    parser = make_speech_parser()
+    require_own_words(parser)
+    require_defaults(parser)
+    require_defaults_of(parser, "train", TrainOptions)
+    require_defaults_of(parser, "train-lm", LanguageModelOptions)
+    require_defaults_of(parser, "count-lm", CountOptions)
 
 
 def test_a_folder_becomes_transcripts_in_the_same_folders(
