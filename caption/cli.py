@@ -34,7 +34,7 @@ from common.commands.command import (
 from common.commands.inputs import Input
 from common.commands.options import read_options
 from common.commands.paths import require_apart, require_models_apart
-from common.errors import InputError
+from common.errors import InputError, shown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -99,7 +99,7 @@ def _described(
 
     def deliver_or_say(job: Job, caption: Caption) -> None:
         if not caption.text and not caption.confidence:
-            print(f"caption: {job.input.path}: {_NOTHING_SEEN}", file=sys.stderr, flush=True)
+            print(f"caption: {shown(job.input.path)}: {_NOTHING_SEEN}", file=sys.stderr, flush=True)
         deliver(job, caption)
 
     summary = run(jobs, process, deliver_or_say, command="caption", report=arguments.report, unit="photo")
@@ -133,7 +133,7 @@ def search(arguments: argparse.Namespace) -> int:
             )
     mean = sum(score for score, _ in found) / max(1, len(found))
     for score, path in sorted(found, key=lambda one: -one[0])[: arguments.limit]:
-        print(f"{score - mean:+.3f}\t{path}" if arguments.scores else path)
+        print(f"{score - mean:+.3f}\t{shown(path)}" if arguments.scores else shown(path))
     return summary.exit_status
 
 

@@ -9,6 +9,14 @@ import traceback
 from os import PathLike, fspath
 
 
+def shown(path: str | PathLike[str]) -> str:
+    """A path as it is printed: on one line, and with nothing in it that a terminal would obey."""
+    return fspath(path).translate(_CONTROLS)
+
+
+_CONTROLS = {number: repr(chr(number))[1:-1] for number in (*range(32), *range(127, 160))}
+
+
 class InputError(Exception):
     """Something that a person gave us cannot be used.
 
@@ -22,7 +30,7 @@ class InputError(Exception):
     def __init__(self, path: str | PathLike[str], reason: str) -> None:
         self.path = fspath(path)
         self.reason = " ".join(reason.split())
-        super().__init__(f"{self.path}: {self.reason}")
+        super().__init__(f"{shown(self.path)}: {self.reason}")
 
     def __reduce__(self) -> tuple[type[InputError], tuple[str, ...]]:
         # Exceptions are rebuilt from `args`, which holds the whole line: worker processes need this.

@@ -19,7 +19,7 @@ from common.commands.options import read_options
 from common.commands.outputs import Job
 from common.commands.paths import require_models_apart
 from common.commands.progress import Meter
-from common.errors import InputError
+from common.errors import InputError, shown
 from common.files import write_whole
 from speech.arguments import make_speech_parser
 from speech.destinations import (
@@ -390,7 +390,7 @@ def _printer(format: str, alone: bool) -> Callable[[Job, Transcript], None]:
         elif format not in LINE_FORMATS or alone:
             print(WRITERS[format](transcript, path), end="", flush=True)
         else:
-            print(f"{path}\t{transcript.text}", flush=True)
+            print(f"{shown(path)}\t{transcript.text}", flush=True)
 
     return deliver
 

@@ -13,6 +13,8 @@ import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, BinaryIO
 
+from common.errors import shown
+
 if TYPE_CHECKING:
     from caption.captioner import Caption
 
@@ -43,8 +45,8 @@ def as_text(caption: Caption) -> str:
 
 
 def as_named_text(path: str, caption: Caption) -> str:
-    """Path, tab, caption: what a list of several photographs needs."""
-    return f"{path}\t{caption.text}\n"
+    """Path, tab, caption: what a list of several photographs needs; an end of a line in its path is `\\n`."""
+    return f"{shown(path)}\t{caption.text}\n"
 
 
 def as_json(path: str, caption: Caption) -> str:

@@ -27,7 +27,7 @@ from common.commands.outputs import Job
 from common.commands.outputs import plan_outputs as plan_outputs
 from common.commands.progress import Meter as Meter
 from common.commands.progress import Report, progress_bar
-from common.errors import InputError, UnexpectedError
+from common.errors import InputError, UnexpectedError, shown
 from common.files import OutputError
 from common.files import write_whole as write_whole
 
@@ -199,7 +199,7 @@ class _Account:
                 remarks[job.remark].append(job.input.path)
         for remark, (path, *others) in remarks.items():
             more = f" (and {len(others)} more)" if others else ""
-            print(f"{self._command}: {path}{more}: {remark}", file=sys.stderr, flush=True)
+            print(f"{self._command}: {shown(path)}{more}: {remark}", file=sys.stderr, flush=True)
 
     def add(self, job: Job, result: object, seconds: float) -> None:
         """Note what became of one input: a result that is delivered, or an error."""

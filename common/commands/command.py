@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
+from common.commands.streams import give_up_output, prepare_streams
 from common.errors import InputError
 
 # The builds that were tested together; another PyTorch may refuse to load its companions' libraries.
@@ -192,24 +193,21 @@ def run_command(name: str, main: Callable[[], int | None]) -> int:
         on standard error, 130 after Ctrl-C, 143 if it is asked to end (SIGTERM), 141 if nobody reads standard
         output any more.
     """
-    # File names need not be UTF-8; printing one must not end the command.
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="surrogateescape" if stream is sys.stdout else "backslashreplace")
+    prepare_streams()
     try:
         with _termination_as_interrupt():
             status = main() or 0
             sys.stdout.flush()
     except InputError as error:
         print(f"{name}: {error}", file=sys.stderr)
+        give_up_output()
         return 1
     except KeyboardInterrupt as error:
         if not error.args:  # a batch has said how far it came
             print(f"{name}: stopped", file=sys.stderr)
         return TERMINATED if isinstance(error, _Terminated) else INTERRUPTED
     except BrokenPipeError:
-        # Python flushes standard output once more at its end, and would complain there.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        give_up_output()
         return BROKEN_PIPE
     return status
 

@@ -46,6 +46,7 @@ def rows(path: Path, format: str) -> list[tuple[str, str]]:
 def test_text_is_the_caption_alone_or_behind_its_path() -> None:
     assert as_text(caption()) == "a dog runs\n"
     assert as_named_text("a/b.jpg", caption()) == "a/b.jpg\ta dog runs\n"
+    assert as_named_text("a\nb\tc.jpg", caption()) == "a\\nb\\tc.jpg\ta dog runs\n"
 
 
 @given(path=NAMES, caption=CAPTIONS)
