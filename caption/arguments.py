@@ -114,7 +114,7 @@ def make_caption_parser() -> argparse.ArgumentParser:
         type=Path,
         required=True,
         metavar="FOLDER",
-        help="where encoder.onnx and decoder.onnx are written",
+        help="where encoder.onnx and decoder.onnx are written (required)",
     )
 
     one = add_subcommand(subcommands, "demo", "open the page on this machine", "caption demo --port 7861")

@@ -8,9 +8,11 @@ import functools
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from caption.arguments import make_caption_parser
+from caption.bundled import BUNDLED
 from caption.destinations import check_report, destination, with_attention, with_metadata
 from caption.options import (
     LOADERS,
@@ -29,10 +31,11 @@ from common.commands.command import (
     resolve_device,
     run_command,
 )
+from common.commands.inputs import Input
 from common.commands.options import read_options
 from common.commands.outputs import Job
-from common.commands.paths import require_apart
-from common.errors import InputError
+from common.commands.paths import require_apart, require_models_apart
+from common.errors import InputError, shown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,8 +69,16 @@ def describe(arguments: argparse.Namespace) -> int:
     if not inputs:
         raise InputError("describe", "nothing to do: name photographs, folders, globs or a --list")
     check_report(arguments, inputs)
+    with ExitStack() as stack:
+        return _described(arguments, inputs, pictures, stack)
+
+
+def _described(
+    arguments: argparse.Namespace, inputs: Sequence[Input], pictures: Pictures, stack: ExitStack
+) -> int:
+    """Describe what is left to be described; `stack` closes what is written to. The exit status."""
     load = functools.cache(lambda: _load(arguments))  # not before something is left to do
-    jobs, deliver = destination(arguments, inputs, pictures)
+    jobs, deliver = destination(arguments, inputs, pictures, stack)
     if arguments.attention is not None:
         jobs, deliver = with_attention(arguments, jobs, deliver, pictures, lambda: load()[0])
     if arguments.write_metadata:
@@ -89,7 +100,7 @@ def describe(arguments: argparse.Namespace) -> int:
 
     def deliver_or_say(job: Job, caption: Caption) -> None:
         if not caption.text and not caption.confidence:
-            print(f"caption: {job.input.path}: {_NOTHING_SEEN}", file=sys.stderr, flush=True)
+            print(f"caption: {shown(job.input.path)}: {_NOTHING_SEEN}", file=sys.stderr, flush=True)
         deliver(job, caption)
 
     summary = run(jobs, process, deliver_or_say, command="caption", report=arguments.report, unit="photo")
@@ -123,7 +134,7 @@ def search(arguments: argparse.Namespace) -> int:
             )
     mean = sum(score for score, _ in found) / max(1, len(found))
     for score, path in sorted(found, key=lambda one: -one[0])[: arguments.limit]:
-        print(f"{score - mean:+.3f}\t{path}" if arguments.scores else path)
+        print(f"{score - mean:+.3f}\t{shown(path)}" if arguments.scores else shown(path))
     return summary.exit_status
 
 
@@ -167,9 +178,9 @@ def train(arguments: argparse.Namespace) -> int:
 def average(arguments: argparse.Namespace) -> int:
     """Write the mean of several models."""
     check_builds("torchvision")
-    from caption.bundled import BUNDLED
     from common.models.averaging import average as average_models
 
+    require_models_apart(arguments.models, BUNDLED, arguments.output)
     average_models(arguments.models, arguments.shares, arguments.output, BUNDLED, "Captioner")
     return 0
 
@@ -178,8 +189,10 @@ def export(arguments: argparse.Namespace) -> int:
     """Write a captioner's network as ONNX."""
     check_builds("torchvision")
     from caption.captioner import Captioner
+    from caption.export import DECODER, ENCODER
     from caption.export import export as export_network
 
+    require_models_apart([arguments.model], BUNDLED, arguments.output / ENCODER, arguments.output / DECODER)
     export_network(Captioner.load(arguments.model, in_8_bits=False).network, arguments.output)
     print(arguments.output)
     return 0

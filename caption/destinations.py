@@ -10,27 +10,40 @@ import argparse
 import dataclasses
 import io
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from caption.bundled import BUNDLED
+from caption.options import DescribeOptions
 from caption.output import writers
-from caption.output.metadata import has_description, obstacle, write_description
+from caption.output.metadata import has_description, obstacle, picture_digest, write_description
 from caption.output.sidecars import plan_sidecars, write_sidecars
+from caption.output.tables import CaptionTable
 from caption.sources import PIPED, SHEET, Pictures
 from common.commands.batch import plan_outputs, write_outputs
 from common.commands.inputs import Input
-from common.commands.outputs import Job
+from common.commands.ledger import Ledger, Source, row_state
+from common.commands.options import read_options
+from common.commands.outputs import Job, plan_file, why_again, why_not
 from common.commands.paths import require_apart
 from common.errors import InputError
+from common.models.directory import find_model, model_identity
 
 if TYPE_CHECKING:
     from caption.captioner import Caption, Captioner
 
 
 def destination(
-    arguments: argparse.Namespace, inputs: Sequence[Input], pictures: Pictures
+    arguments: argparse.Namespace, inputs: Sequence[Input], pictures: Pictures, stack: ExitStack
 ) -> tuple[list[Job], Callable[[Job, Caption], None]]:
     """What is still to be done, and how a caption gets to where it belongs.
+
+    Args:
+        arguments: from the command line.
+        inputs: the photographs.
+        pictures: that open them.
+        stack: closes what is written to.
 
     Raises:
         InputError: if the options contradict each other, or a file would be written over an input.
@@ -45,32 +58,78 @@ def destination(
         if len(formats) > 1:
             raise InputError("--format", "several formats need a folder to go to: add --output FOLDER")
         return [Job(one) for one in inputs], _printer(formats[0], _is_one_file(arguments, inputs), pictures)
-    folder = len(formats) > 1 or output.is_dir()
-    tables = {
-        format: writers.CaptionTable(
-            output / f"captions.{format}" if folder else output, format, arguments.overwrite, pictures.open
-        )
+    in_folder = len(formats) > 1 or output.is_dir()
+    paths = {one: output / f"captions.{one}" if in_folder else output for one in formats}
+    jobs = _text_jobs(arguments, inputs, output, in_folder) if "txt" in formats else []
+    written = [*_outputs(jobs), *(paths[format] for format in formats if format in writers.TABLES)]
+    require_apart(_files_read(arguments, inputs), written)
+    tables = [
+        CaptionTable(paths[format], format, arguments.overwrite, pictures.open)
         for format in formats
         if format in writers.TABLES
-    }
-    jobs = [Job(one, done=True) for one in inputs]
-    if "txt" in formats:
-        jobs = _text_jobs(arguments, inputs, output)
-    require_apart(_files_read(arguments, inputs), [*_outputs(jobs), *(one.path for one in tables.values())])
-    jobs = [dataclasses.replace(job, done=job.done and _is_in(job, tables.values())) for job in jobs]
+    ]
+    for table in tables:
+        stack.callback(table.close)
+    if not tables:
+        return jobs, write_outputs(_as_text)
+    folder = output if in_folder else output.parent
+    ledger = Ledger(folder, _settings(arguments), picture_digest)
+    stack.callback(ledger.close)
+    return _with_rows(jobs or [Job(one, done=True) for one in inputs], tables, ledger)
 
-    def render(caption: Caption, path: str, format: str) -> str:
-        return writers.as_text(caption)
 
-    write_text = write_outputs(render)
+def _with_rows(
+    jobs: Sequence[Job], tables: Sequence[CaptionTable], ledger: Ledger
+) -> tuple[list[Job], Callable[[Job, Caption], None]]:
+    """The same jobs, and a row of each table for their photographs; the ledger is of the tables' folder."""
+    left: dict[str, list[CaptionTable]] = {}
+    place = ledger.folder.resolve()
+
+    def planned(job: Job) -> Job:
+        path, remarks = job.input.path, [job.remark]
+        remembered = dataclasses.replace(job, ledger=ledger, source=Source.of(job.input, place))
+        left[path] = [table for table in tables if path not in table.captions]
+        for table in tables:
+            if path not in table.captions:
+                continue
+            state = row_state(table.captions[path])
+            record = ledger.in_force(ledger.row_name(table.path, path), state)
+            again = why_again(remembered, record)
+            touched = record is not None and record.state != state
+            problem = why_not(remembered, record, f"its row in {table.path}", again, touched)
+            if problem is not None:
+                return remembered.failed(f"{problem}; --overwrite begins the table again")
+            if again is not None:
+                left[path].append(table)
+                remarks.append(again)
+        remark = next((one for one in remarks if one is not None), None)
+        return dataclasses.replace(remembered, done=job.done and not left[path], remark=remark)
+
+    write_text = write_outputs(_as_text)
 
     def deliver(job: Job, caption: Caption) -> None:
         write_text(job, caption)
-        for table in tables.values():
-            if job.input.path not in table.paths:
-                table.add(job.input.path, caption)
+        assert job.source is not None
+        for table in left[job.input.path]:
+            if table.path.is_file() or not table.path.exists():  # a pipe or a device remembers nothing
+                name = ledger.row_name(table.path, job.input.path)
+                ledger.note(name, job.source, row_state(caption.text))
+            table.add(job.input.path, caption)
 
-    return jobs, deliver
+    return [planned(job) for job in jobs], deliver
+
+
+def _as_text(caption: Caption, path: str, format: str) -> str:
+    """What a text file holds."""
+    return writers.as_text(caption)
+
+
+def _settings(arguments: argparse.Namespace) -> dict[str, object]:
+    """What decides a caption beside the photograph, by the options' names; nothing of it loads PyTorch."""
+    called = {"most_words": "max-words", "fewest_words": "min-words"}
+    options = dataclasses.asdict(read_options(DescribeOptions, arguments))
+    named = {called.get(name, name.replace("_", "-")): value for name, value in options.items()}
+    return {**named, "model": model_identity(find_model(arguments.model, BUNDLED))}
 
 
 def _sidecars(
@@ -83,7 +142,7 @@ def _sidecars(
     if arguments.overwrite and existing != "overwrite":
         raise InputError("--overwrite", f"does not go with --existing {existing}")
     _refuse_piped(inputs, "--sidecar")
-    jobs = plan_sidecars(inputs, existing)
+    jobs = plan_sidecars(inputs, existing, _settings(arguments))
     require_apart(_files_read(arguments, inputs), _outputs(jobs))
     return jobs, write_sidecars(existing)
 
@@ -101,7 +160,10 @@ def with_attention(
         InputError: if a sheet would be written over an input.
     """
     inputs = [job.input for job in jobs]
-    plan = plan_outputs(inputs, arguments.attention, [SHEET.removeprefix(".")], arguments.overwrite)
+    suffixes = [SHEET.removeprefix(".")]
+    plan = plan_outputs(
+        inputs, arguments.attention, suffixes, arguments.overwrite, _settings(arguments), picture_digest
+    )
     require_apart(_files_read(arguments, inputs), _outputs(plan))
     sheets = {job.input.path: job for job in plan}
 
@@ -119,7 +181,13 @@ def with_attention(
         deliver(job, caption)
         write_sheet(sheets[job.input.path], caption)
 
-    return [dataclasses.replace(job, done=job.done and sheets[job.input.path].done) for job in jobs], both
+    def planned(job: Job) -> Job:
+        sheet = sheets[job.input.path]
+        if sheet.input.problem is not None:
+            return job.failed(sheet.input.problem)
+        return dataclasses.replace(job, done=job.done and sheet.done, remark=job.remark or sheet.remark)
+
+    return [planned(job) for job in jobs], both
 
 
 def with_metadata(
@@ -137,9 +205,9 @@ def with_metadata(
     printed = arguments.output is None and not arguments.sidecar
 
     def both(job: Job, caption: Caption) -> None:
+        deliver(job, caption)  # first: it remembers the photograph that was described
         if caption.text and not has[job.input.path]:
             write_description(Path(job.input.path), caption.text, arguments.even_read_only)
-        deliver(job, caption)
 
     def planned(job: Job) -> Job:
         if has[job.input.path]:
@@ -180,20 +248,17 @@ def _formats(asked: Sequence[str] | None, output: Path | None) -> list[str]:
     return [suffix if suffix in writers.FORMATS else "txt"]
 
 
-def _text_jobs(arguments: argparse.Namespace, inputs: Sequence[Input], output: Path) -> list[Job]:
+def _text_jobs(
+    arguments: argparse.Namespace, inputs: Sequence[Input], output: Path, in_folder: bool
+) -> list[Job]:
     """The text files that are still to be written."""
-    if output.suffix.lower() != ".txt" or output.is_dir():
-        return plan_outputs(inputs, output, ["txt"], arguments.overwrite)
+    settings = _settings(arguments)
+    if in_folder or output.suffix.lower() != ".txt":
+        return plan_outputs(inputs, output, ["txt"], arguments.overwrite, settings, picture_digest)
     if not _is_one_file(arguments, inputs):
         reason = "txt is one file a photograph; name a folder, or take --format jsonl or csv"
         raise InputError(output, reason)
-    left = {"txt": output} if arguments.overwrite or not output.exists() else {}
-    return [Job(inputs[0], left, done=not left)]
-
-
-def _is_in(job: Job, tables: Iterable[writers.CaptionTable]) -> bool:
-    """Whether all tables have a photograph."""
-    return all(job.input.path in table.paths for table in tables)
+    return [plan_file(inputs[0], output, "txt", arguments.overwrite, settings, picture_digest)]
 
 
 def _is_one_file(arguments: argparse.Namespace, inputs: Sequence[Input]) -> bool:

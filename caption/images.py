@@ -187,9 +187,58 @@ def _read_heif(name: str, file: BinaryIO) -> Image.Image:
     """
     import pi_heif
 
+    if not _has_readable_types(file):
+        raise ValueError("an item in it is of no type that can be read")
     found = pi_heif.open_heif(file)
     _require_size(name, found.size, "HEIF")
     return found.to_pillow()
+
+
+def _has_readable_types(file: BinaryIO) -> bool:
+    """Whether what a HEIF file says of its items is text; pi_heif ends the process where it is not.
+
+    It stands in boxes `infe` inside the box `meta` (ISO/IEC 14496-12, 8.11.6).
+    """
+    place, end = 0, file.seek(0, 2)
+    try:
+        while place + 8 <= end:
+            file.seek(place)
+            size, kind = int.from_bytes(file.read(4), "big"), file.read(4)
+            size = int.from_bytes(file.read(8), "big") if size == 1 else size or end - place
+            if size < 8:
+                break  # no box; libheif reads no further, too
+            if kind == b"meta":
+                file.seek(place)
+                if not all(map(_is_text, _items(file.read(min(size, _MOST_META))))):
+                    return False
+            place += size
+    finally:
+        file.seek(0)
+    return True
+
+
+_MOST_META = 1 << 24  # bytes; a phone's has some thousand
+
+
+def _items(meta: bytes) -> Iterator[bytes]:
+    """What stands in the boxes `infe`, behind version, flags, number and protection of the item."""
+    place = meta.find(b"infe")
+    while place >= 4:
+        size = int.from_bytes(meta[place - 4 : place], "big")
+        start = place + (12 if size == 1 else 4)
+        size = int.from_bytes(meta[place + 4 : place + 12], "big") if size == 1 else size
+        wide = meta[start : start + 1] >= b"\3"  # the item's number has four bytes
+        yield meta[start + (10 if wide else 8) : place - 4 + size if size else None]
+        place = meta.find(b"infe", place + 4)
+
+
+def _is_text(data: bytes) -> bool:
+    """Whether bytes are UTF-8."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _require_size(name: str, size: tuple[int, int], kind: str) -> None:

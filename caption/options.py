@@ -81,51 +81,69 @@ class TrainOptions:
     """Everything that decides a training run.
 
     Attributes:
-        train, dev: manifests of captioned photographs; the mean of CIDEr over the dev sets chooses.
+        train: photographs to learn from: manifests (TSV: path, caption; one row a caption).
+        dev: photographs to be measured on after each epoch, as manifests of the same kind; the model with the
+            best mean of CIDEr over them is kept.
         run: directory for checkpoints, logs and the best model; an unfinished run in it is resumed.
         cache: directory for decoded pictures and what encoders make of them.
-        init: a model directory to start from instead of a new decoder.
+        init: bundled model or model directory to start from instead of a new decoder.
         decoder_from: a model directory whose decoder a new one takes over, as far as shapes and words agree.
-        encoder: which network looks; see `caption.model.encoder`.
-        encoder_weights: a safetensors file with ImageNet weights of EfficientNet-Lite0, or
-            "torchvision" for that package's own weights, which it downloads.
+        encoder: the network that looks at pictures: efficientnet_lite0, or of torchvision resnet18, resnet50,
+            resnet101, mobilenet_v3_large, efficientnet_b0, convnext_tiny.
+        encoder_weights: what a new encoder starts from: a safetensors file with ImageNet weights of
+            EfficientNet-Lite0, or "torchvision" for that package's own weights, which it downloads.
         mirrored: show what was worked out once the other way round as well, which takes twice the room.
         encoder_part: what of the encoder learns where its share is not 0; "upper" is four times as fast.
         attention: weigh the grid's positions anew for each word.
         beliefs: words of the ImageNet classifier's likeliest classes, attended to beside the grid; 0: none.
         hidden_size: units of the decoder.
-        text: captions without photographs, one a line (.txt or .txt.xz), for the first stage.
-        text_captions: of them in an epoch.
+        text: captions without photographs, one a line (.txt or .txt.xz), for the text stage.
+        text_captions: captions of --text that are read in an epoch.
         kinds: sources whose captions start with a symbol of their own, so that the others stay plain.
         plain_only: sources of whose captions only those count that read like descriptions.
-        passes: how often photographs of a source are shown in an epoch, as SOURCE=TIMES (once).
-        text_epochs, decoder_epochs, everything_epochs, reward_epochs: of each stage; 0 leaves it out.
-        text_rate, decoder_rate, everything_rate, reward_rate: highest of each stage's one-cycle schedule.
-        encoder_share, reward_encoder_share: the encoder's learning rate is this share of the decoder's, in
-            the second and the third stage; 0 leaves it standing still.
-        warmup: share of a stage's steps until the highest rate.
-        weight_decay: AdamW's.
-        batch_size: photographs in a batch, up to five captions each.
-        text_batch_size: captions in a batch of the first stage.
-        reward_batch_size: the same in the reward stage, which gains from more and smaller steps.
+        passes: how often photographs of a source are shown in an epoch, as SOURCE=TIMES; of others, once.
+        text_epochs: passes of the first stage, text, in which the decoder reads captions without photographs;
+            0 leaves it out.
+        decoder_epochs: passes of the second stage, in which the decoder learns beside an encoder that stands
+            still; 0 leaves it out.
+        everything_epochs: passes of the third stage, in which decoder and encoder learn together; 0 leaves it
+            out.
+        reward_epochs: passes of the last stage, reward, in which the decoder's own captions are made likelier
+            the better they are; 0 leaves it out.
+        text_rate: highest learning rate of the text stage's one-cycle schedule.
+        decoder_rate: highest learning rate of the second stage's one-cycle schedule.
+        everything_rate: highest learning rate of the third stage's one-cycle schedule, for the decoder.
+        reward_rate: highest learning rate of the reward stage's one-cycle schedule, for the decoder.
+        encoder_share: learning rate of the encoder in the third stage, as a share of the decoder's; 0 leaves
+            it standing still.
+        reward_encoder_share: learning rate of the encoder in the reward stage, as a share of the decoder's; 0
+            leaves it standing still.
+        warmup: share of a stage's steps until the learning rate is highest.
+        weight_decay: weight decay of AdamW, which draws weights towards 0.
+        batch_size: photographs in a batch of the second and third stage, up to five captions each.
+        text_batch_size: captions in a batch of the text stage.
+        reward_batch_size: photographs in a batch of the reward stage, which gains from more and smaller
+            steps.
         least_count: words that stand in fewer places of the captions are not learned.
         vocabulary_size: most words that are learned.
-        smoothing: of the labels.
+        smoothing: share of the probability that is wanted for other words than the right one.
         own_words: scheduled sampling: share of the words in front of each word that the decoder draws itself
             instead of being told, at the end of the first two stages; it rises from 0.
         teachers: models whose mean is learned from in the first two stages, as much as from people.
-        dropout: of word vectors and outputs.
-        reward_dropout: the same in the reward stage.
-        bleu_weight: of BLEU-4 beside CIDEr-D in the reward.
+        dropout: share of the features of word vectors and outputs that are left out, but for the reward
+            stage.
+        reward_dropout: share of the same features that are left out in the reward stage.
+        bleu_weight: weight of BLEU-4 beside CIDEr-D in the reward.
         least_references: plain captions that a photograph needs to be rewarded by; the others are told.
-        told_weight: of what is told beside rewards.
-        forgetting_weight: of the drift of the encoder's classes, while it learns.
-        seed: of everything random.
+        told_weight: weight of what is told beside rewards, in the reward stage.
+        forgetting_weight: weight, in the loss, of how far the encoder's ImageNet classes drift while it
+            learns.
+        seed: seed of everything random.
         precision: "bf16-mixed" more than halves the decoder's time on processors that have bfloat16
-            instructions.
-        average_decay: of the moving average of the weights that is evaluated and kept.
-        threads: of PyTorch; 0 leaves its own choice.
-        device: "cpu", "cuda", "mps" or "auto".
+            instructions; where it cannot be computed, float32 is.
+        average_decay: decay of the moving average of the weights that is evaluated and kept; 0: no average.
+        threads: processor cores to work with; 0: as many as are of use.
+        device: where it runs; auto is a CUDA device if there is one.
     """
 
     train: tuple[Path, ...]

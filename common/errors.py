@@ -13,6 +13,14 @@ class SuiteError(Exception):
     """Whatever the suite raises that is no bug: one `except` catches it all."""
 
 
+def shown(path: str | PathLike[str]) -> str:
+    """A path as it is printed: on one line, and with nothing in it that a terminal would obey."""
+    return fspath(path).translate(_CONTROLS)
+
+
+_CONTROLS = {number: repr(chr(number))[1:-1] for number in (*range(32), *range(127, 160))}
+
+
 class InputError(SuiteError):
     """Something that a person gave us cannot be used.
 
@@ -26,7 +34,7 @@ class InputError(SuiteError):
     def __init__(self, path: str | PathLike[str], reason: str) -> None:
         self.path = fspath(path)
         self.reason = " ".join(reason.split())
-        super().__init__(f"{self.path}: {self.reason}")
+        super().__init__(f"{shown(self.path)}: {self.reason}")
 
     def __reduce__(self) -> tuple[type[InputError], tuple[str, ...]]:
         # Exceptions are rebuilt from `args`, which holds the whole line: worker processes need this.

@@ -98,7 +98,7 @@ def make_speech_parser() -> argparse.ArgumentParser:
         "words themselves",
     )
     one.add_argument("--format", choices=tuple(WRITERS), default="json", help="of the result (%(default)s)")
-    one.add_argument("--output", type=Path, metavar="FILE", help="where the result goes; else it is printed")
+    one.add_argument("--output", type=Path, metavar="FILE", help="where the result goes (standard output)")
     one.add_argument(
         "--least-score",
         type=share,
@@ -170,7 +170,9 @@ def make_speech_parser() -> argparse.ArgumentParser:
         "speech export --model english --output english.onnx",
     )
     one.add_argument("--model", default="english", help="bundled model or model directory (%(default)s)")
-    one.add_argument("--output", type=Path, required=True, metavar="FILE", help="where the graph goes")
+    one.add_argument(
+        "--output", type=Path, required=True, metavar="FILE", help="where the graph goes (required)"
+    )
     one.add_argument("--int8", action="store_true", help="in 8 bits: a third of the size, twice as fast")
     one.add_argument(
         "--check",
@@ -180,7 +182,9 @@ def make_speech_parser() -> argparse.ArgumentParser:
     )
 
     one = add_subcommand(subcommands, "demo", "open the page on this machine", "speech demo --port 7860")
-    one.add_argument("--port", type=at_least(1), metavar="N", help="of the page (the first that is free)")
+    one.add_argument(
+        "--port", type=at_least(1), metavar="N", help="port of the page (the first that is free)"
+    )
     _add_decoding_options(one)
     return parser
 

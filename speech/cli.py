@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
-from shutil import get_terminal_size
 from threading import Thread
 from typing import TYPE_CHECKING
 
@@ -19,13 +17,24 @@ from common.commands.batch import Outcome, run, write_outputs
 from common.commands.command import check_builds, load_page, resolve_device, run_command
 from common.commands.options import read_options
 from common.commands.outputs import Job
+from common.commands.paths import require_models_apart
 from common.commands.progress import Meter
-from common.errors import InputError
+from common.errors import InputError, shown
 from common.files import write_whole
 from speech.arguments import make_speech_parser
-from speech.destinations import chosen_formats, chosen_inputs, chosen_jobs, decoding_options, is_one_file
+from speech.destinations import (
+    chosen_formats,
+    chosen_inputs,
+    chosen_jobs,
+    decoding_options,
+    is_one_file,
+    is_text_file,
+    require_alignment_apart,
+    require_manifest_apart,
+)
 from speech.language.options import CountOptions, LanguageModelOptions
 from speech.options import DecodingOptions, TrainOptions
+from speech.output.live import live_printer
 from speech.output.writers import LINE_FORMATS, WRITERS, as_json
 
 if TYPE_CHECKING:
@@ -33,7 +42,6 @@ if TYPE_CHECKING:
 
     from speech.recognizer import Recognizer
     from speech.sound.audio import AudioOptions
-    from speech.stream import Update
     from speech.transcript import Transcript
 
 # Processes that recognise, unless somebody asks for more: each takes some 400 MB.
@@ -107,6 +115,7 @@ def transcribe(arguments: argparse.Namespace) -> int:
         report=arguments.report,
         details={"duration": lambda transcript: f"{transcript.duration:.3f}"},
         warnings=warnings,
+        partly=_is_partly,
         unit="recording",
         meter=hours,
     )
@@ -119,7 +128,7 @@ def listen(arguments: argparse.Namespace) -> int:
     from speech.stream import microphone, piped
 
     stream = recognizer.stream(options)
-    live = _live_printer()
+    live = live_printer()
     try:
         for chunk in piped(sys.stdin.buffer) if arguments.source else microphone():
             for update in stream.feed(chunk):
@@ -133,10 +142,10 @@ def listen(arguments: argparse.Namespace) -> int:
 
 def align(arguments: argparse.Namespace) -> int:
     """Find when each word of a known text is said, and print or write it."""
+    require_alignment_apart(arguments)
     if arguments.text is None:
         return _align_manifest(arguments)
-    named = os.path.isfile(arguments.text) or arguments.text.endswith(".txt")  # noqa: PTH113 - a long text
-    text = _read_text(Path(arguments.text)) if named else arguments.text
+    text = _read_text(Path(arguments.text)) if is_text_file(arguments.text) else arguments.text
     recording = _recording(arguments.recording)
     transcript = _recognizer(arguments).align(recording, text, arguments.batch_size, _audio(arguments))
     _print_or_write(WRITERS[arguments.format](transcript, arguments.recording), arguments.output)
@@ -148,7 +157,14 @@ def align(arguments: argparse.Namespace) -> int:
         )
     for warning in warnings:
         print(f"speech: {InputError(arguments.recording, warning)}", file=sys.stderr)
-    return 1 if arguments.strict and not fits else 0
+    return 1 if _is_partly(transcript) or (arguments.strict and not fits) else 0
+
+
+def _is_partly(transcript: Transcript) -> bool:
+    """Whether some of the recording could not be read."""
+    from speech.sound.audio import is_lost
+
+    return any(map(is_lost, transcript.warnings))
 
 
 def _audio(arguments: argparse.Namespace) -> AudioOptions:
@@ -249,6 +265,7 @@ def average(arguments: argparse.Namespace) -> int:
     from common.models.averaging import average as average_models
     from speech.bundled import BUNDLED
 
+    require_models_apart(arguments.models, BUNDLED, arguments.output)
     average_models(arguments.models, arguments.shares, arguments.output, BUNDLED, "Speech recogniser")
     return 0
 
@@ -256,10 +273,14 @@ def average(arguments: argparse.Namespace) -> int:
 def export(arguments: argparse.Namespace) -> int:
     """Write a recogniser's network as ONNX."""
     check_builds("torchaudio")
+    from speech.bundled import BUNDLED
     from speech.export import export as export_network
     from speech.export import word_error_rate
     from speech.recognizer import Recognizer
 
+    require_models_apart([arguments.model], BUNDLED, arguments.output)
+    if arguments.check is not None:
+        require_manifest_apart(arguments.check, arguments.output)
     export_network(Recognizer.load(arguments.model).acoustic.network, arguments.output, arguments.int8)
     print(arguments.output)
     if arguments.check is not None:
@@ -326,23 +347,6 @@ def _in_order(jobs: Iterable[Job], outcomes: Iterable[Outcome[Transcript]]) -> I
             job = next(left, None)
 
 
-def _live_printer() -> Callable[[Update], None]:
-    """Print final texts, one a line; rewrite the text that may still change on the terminal's last line."""
-    is_terminal = sys.stderr.isatty()
-
-    def show(text: str) -> None:
-        if is_terminal:
-            width = get_terminal_size().columns - 1
-            print(f"\r\x1b[K{text[-width:]}", end="", file=sys.stderr, flush=True)
-
-    def deliver(update: Update) -> None:
-        show("" if update.final else update.text)
-        if update.final:
-            print(update.text, flush=True)
-
-    return deliver
-
-
 def _load(arguments: argparse.Namespace) -> tuple[Recognizer, DecodingOptions]:
     """The recogniser and the search that somebody asks for."""
     options = decoding_options(arguments)  # what cannot be meant is said before anything is loaded
@@ -387,7 +391,7 @@ def _printer(format: str, alone: bool) -> Callable[[Job, Transcript], None]:
         elif format not in LINE_FORMATS or alone:
             print(WRITERS[format](transcript, path), end="", flush=True)
         else:
-            print(f"{path}\t{transcript.text}", flush=True)
+            print(f"{shown(path)}\t{transcript.text}", flush=True)
 
     return deliver
 

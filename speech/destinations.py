@@ -6,6 +6,7 @@ Comes in: the parsed options. Goes out: the inputs, the formats, and what is sti
 from __future__ import annotations
 
 import argparse
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -13,8 +14,10 @@ from pathlib import Path
 
 from common.commands.inputs import Input, collect_inputs, say_passed_over
 from common.commands.outputs import Job, plan_file, plan_outputs
+from common.commands.paths import require_apart
 from common.errors import InputError
 from common.files import file_identity
+from common.manifest import read_manifest
 from common.models.directory import find_model, model_identity
 from speech.bundled import BUNDLED
 from speech.options import DecodingOptions
@@ -53,14 +56,52 @@ def chosen_formats(arguments: argparse.Namespace, inputs: Sequence[Input]) -> li
 
 
 def chosen_jobs(arguments: argparse.Namespace, inputs: Sequence[Input], formats: Sequence[str]) -> list[Job]:
-    """What is still to be written."""
+    """What is still to be written.
+
+    Raises:
+        InputError: if a transcript or the report would be written over a file that is read.
+    """
     output: Path | None = arguments.output
     if output is None:
-        return plan_outputs(inputs, None, formats)
-    settings = _settings(arguments)
-    if _is_file_name(output):
-        return [plan_file(inputs[0], output, formats[0], arguments.overwrite, settings)]
-    return plan_outputs(inputs, output, formats, arguments.overwrite, settings)
+        jobs = plan_outputs(inputs, None, formats)
+    elif _is_file_name(output):
+        jobs = [plan_file(inputs[0], output, formats[0], arguments.overwrite, _settings(arguments))]
+    else:
+        jobs = plan_outputs(inputs, output, formats, arguments.overwrite, _settings(arguments))
+    read = [*(one.path for one in inputs), *arguments.list, arguments.grammar]
+    written = [arguments.report, *(path for job in jobs for path in job.outputs.values())]
+    require_apart(*([path for path in paths if path is not None] for paths in (read, written)))
+    return jobs
+
+
+def require_alignment_apart(arguments: argparse.Namespace) -> None:
+    """Refuse to write an alignment over the recording, the text, the manifest or one of its recordings.
+
+    Raises:
+        InputError: naming the output; or if the manifest cannot be read.
+    """
+    if arguments.output is None:
+        return
+    if arguments.text is None:
+        require_manifest_apart(Path(arguments.recording), arguments.output)
+    else:
+        text = [arguments.text] if is_text_file(arguments.text) else []
+        require_apart([arguments.recording, *text], [arguments.output])
+
+
+def require_manifest_apart(manifest: Path, output: Path) -> None:
+    """Refuse to write over a manifest or one of its recordings.
+
+    Raises:
+        InputError: naming the output; or if the manifest cannot be read.
+    """
+    rows = read_manifest(manifest, ["path", "text"])
+    require_apart([manifest, *(row["path"] for row in rows)], [output])
+
+
+def is_text_file(text: str) -> bool:
+    """Whether what is to be aligned is a file's name, and not the words themselves."""
+    return os.path.isfile(text) or text.endswith(".txt")  # noqa: PTH113 - words may be too long for a path
 
 
 def _is_file_name(output: Path) -> bool:

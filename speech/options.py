@@ -97,33 +97,32 @@ class TrainOptions:
             taken over.
         epochs: passes over the training data.
         batch_seconds: sound in a batch, padding included.
-        learning_rate: highest of the one-cycle schedule.
+        learning_rate: highest learning rate of the one-cycle schedule.
         warmup: share of the steps until the learning rate is highest.
-        weight_decay: AdamW's.
-        phone_weight: share of the lower answer in the loss.
+        weight_decay: weight decay of AdamW, which draws weights towards 0.
+        phone_weight: share of the lower answer, in phones or letters, in the loss.
         consistency: if not 0, each utterance is in its batch twice, varied in two ways, and this is the share
             in the loss of how unlike the two answers are.
-        subwords: symbols of the network, learned from the training texts unless `init` has as many; if not
-            given, those of `init`, or else 500.
-        hidden_size: units of each direction of a recurrent layer; if not given, as in `init`, or else 256.
-        lower_layers: recurrent layers below the answer in phones; if not given, as in `init`, or else 2.
-        upper_layers: recurrent layers above it, which answer in subwords; if not given, as in `init`, or else
-            3.
-        stride: frames of 10 ms in a step of the lower layers; if not given, as in `init`, or else 4.
-        join: steps of the lower layers in one of the upper; if not given, as in `init`, or else 2.
-        channels: outputs of the convolution that reads the features; if not given, as in `init`, or else 256.
-        dropout: share of the features between layers that are left out in training; if not given, as in
-            `init`, or else 0.1.
-        speeds: at which each utterance may be played, as factors.
+        subwords: symbols of the network, learned from the training texts unless --init has as many (as in
+            --init, or else 500).
+        hidden_size: units of each direction of a recurrent layer (as in --init, or else 256).
+        lower_layers: recurrent layers below the answer in phones (as in --init, or else 2).
+        upper_layers: recurrent layers above it, which answer in subwords (as in --init, or else 3).
+        stride: frames of 10 ms in a step of the lower layers (as in --init, or else 4).
+        join: steps of the lower layers in one of the upper (as in --init, or else 2).
+        channels: outputs of the convolution that reads the features (as in --init, or else 256).
+        dropout: share of the features between layers that are left out in training (as in --init, or else
+            0.1).
+        speeds: factors by which each utterance may be played faster or slower.
         splice: share of the utterances in which words are exchanged for others; those whose manifest says
             in a column `words` when each word is said, as `speech align` writes it.
-        seed: of everything random.
+        seed: seed of everything random.
         precision: "bf16-mixed" halves a step's time on processors that have bfloat16 instructions; where it
             cannot be computed, float32 is.
-        average_decay: of the moving average of the weights that is evaluated and kept.
+        average_decay: decay of the moving average of the weights that is evaluated and kept; 0: no average.
         threads: processor cores to work with, in each process; 0: as many as are of use.
-        processes: that train side by side, each on batches of its own; on a processor with n cores n
-            processes of one thread are faster than one of n threads.
+        processes: processes that train side by side, each on batches of its own; on a processor with n cores
+            n processes of one thread are faster than one of n threads.
         device: where it runs; auto is a CUDA device if there is one.
     """
 

@@ -10,6 +10,8 @@ XMP: ISO 16684-1; where it lies in each kind of file: XMP Specification, Part 3 
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import io
 import os
 import shutil
@@ -114,6 +116,51 @@ def has_description(path: str | Path) -> bool:
         return bool(read_description(Path(path).read_bytes()))
     except (OSError, *_DAMAGE):
         return False
+
+
+@functools.lru_cache(maxsize=64)
+def picture_digest(path: str, size: int, changed: int) -> str:
+    """What is the same before and after `write_description`: the digest of all but the XMP description.
+
+    Args:
+        path: of any picture.
+        size, changed: of its file; they are asked for so that no file is read twice.
+
+    Returns:
+        SHA-256 in hexadecimal; empty if the file cannot be read.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError:
+        return ""
+    try:
+        kept = [*_without_packet(data), described(read_packet(data), "")]
+    except _DAMAGE:
+        kept = [data]
+    digest = hashlib.sha256()
+    for part in kept:
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _without_packet(data: bytes) -> list[bytes]:
+    """What a file holds beside its XMP, and beside what only announces it."""
+    kind = _kind(data)
+    if kind == "png":
+        return [whole for name, body, whole in _png_chunks(data) if not _is_png_xmp(name, body)]
+    if kind == "webp":
+        return [
+            part
+            for name, body in _webp_chunks(data)
+            if name not in (b"XMP ", b"VP8X")
+            for part in (name, body)
+        ]
+    kept, position = [], 0
+    for start, body in _segments(data):
+        if body.startswith(_JPEG_XMP):
+            kept.append(data[position:start])
+            position = start + 4 + len(body)
+    return [*kept, data[position:]]
 
 
 def read_description(data: bytes) -> str | None:

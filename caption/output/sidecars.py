@@ -6,15 +6,17 @@ wrote there before kept, replaced or joined to the caption.
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from caption.output.metadata import picture_digest
 from common.commands.inputs import Input
-from common.commands.outputs import Job
+from common.commands.ledger import Ledger, Source, file_state
+from common.commands.outputs import Job, why_again, why_not
 from common.errors import InputError
-from common.files import write_whole
 
 if TYPE_CHECKING:
     from caption.captioner import Caption
@@ -23,23 +25,58 @@ if TYPE_CHECKING:
 EXISTING = ("skip", "overwrite", "append", "prepend")
 
 
-def plan_sidecars(inputs: Sequence[Input], existing: str) -> list[Job]:
+def plan_sidecars(
+    inputs: Sequence[Input], existing: str, settings: Mapping[str, object] | None = None
+) -> list[Job]:
     """Give every photograph its sidecar: the same place and name, with `.txt` for its suffix.
 
-    Where two photographs would share one (`a.jpg` and `a.png`), each keeps its suffix: `a.jpg.txt`.
+    Where two photographs would share one (`a.jpg` and `a.png`), each keeps its suffix: `a.jpg.txt`. A sidecar
+    that was written before is done if the photograph and the settings are as they were then, and otherwise
+    again; unless it was joined with the caption, or is another photograph's: then its photograph fails. With
+    "skip", what somebody wrote or changed by hand is left alone, "append" and "prepend" join it.
 
     Args:
         inputs: the photographs.
-        existing: one of `EXISTING`; with "skip" what has a sidecar is done.
+        existing: one of `EXISTING`.
+        settings: what else decides a caption, as JSON: options, model.
     """
     plain = [one.location.with_suffix(".txt") for one in inputs]
     claims = Counter(str(path).casefold() for path in plain)
+    ledgers: dict[Path, Ledger] = {}
     jobs = []
     for one, path in zip(inputs, plain, strict=True):
         if claims[str(path).casefold()] > 1:
             path = one.location.with_name(f"{one.location.name}.txt")
-        jobs.append(Job(one, {"txt": path}, done=existing == "skip" and path.exists()))
+        folder = path.parent
+        if folder not in ledgers:
+            ledgers[folder] = Ledger(folder, settings or {}, picture_digest)
+        job = Job(one, {"txt": path}, ledger=ledgers[folder], source=Source.of(one, folder))
+        jobs.append(job if existing == "overwrite" else _planned(job, path, existing))
     return jobs
+
+
+def _planned(job: Job, path: Path, existing: str) -> Job:
+    """The same job, if it is not done or its sidecar may not be written."""
+    assert job.ledger is not None
+    try:
+        state = file_state(path.stat())
+    except OSError:
+        return job
+    record = job.ledger.in_force(job.ledger.name(path), state)
+    if record is None:  # somebody's own
+        return dataclasses.replace(job, done=existing == "skip")
+    touched = record.state != state
+    again = why_again(job, record)
+    problem = why_not(job, record, str(path), again, touched=False)
+    if problem is None and again is not None and existing != "skip":
+        problem = f"{again}, but {path} was joined with the caption from before"
+    if problem is not None:
+        return job.failed(f"{problem}; --existing overwrite replaces it")
+    if again is not None and touched:
+        remark = "its sidecar stays as somebody has changed it, though photograph or options are others now"
+        return dataclasses.replace(job, done=True, remark=remark)
+    done = again is None and (existing == "skip" or not touched)
+    return dataclasses.replace(job, done=done, remark=again)
 
 
 def joined(before: str, caption: str, existing: str) -> str:
@@ -67,7 +104,9 @@ def write_sidecars(existing: str) -> Callable[[Job, Caption], None]:
 
     def deliver(job: Job, caption: Caption) -> None:
         path = job.outputs["txt"]
-        write_whole(path, joined(_read(path), caption.text, existing))
+        job.write(path, joined(_read(path), caption.text, existing))
+        if job.ledger is not None:
+            job.ledger.close()  # each folder has one: all together could be more than may be open
 
     return deliver
 

@@ -1,7 +1,6 @@
-"""Captions on paper: text, JSON lines, CSV, a web page; and a table that grows as photographs are described.
+"""Captions on paper: text, JSON lines, CSV, a web page.
 
-Comes in: a photograph's path and its caption. Goes out: lines, on standard output or in a file that an
-interrupted run goes on with.
+Comes in: a photograph's path and its caption. Goes out: lines, for standard output or a table.
 """
 
 from __future__ import annotations
@@ -11,12 +10,10 @@ import csv
 import html
 import io
 import json
-import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from common.errors import InputError
+from common.errors import shown
 
 if TYPE_CHECKING:
     from caption.captioner import Caption
@@ -37,7 +34,6 @@ figure { margin: 0 } img { max-width: 100%; border-radius: .4rem }
 small { display: block; opacity: .7; overflow-wrap: anywhere }
 </style>
 """
-_FIGURE = re.compile(r'^<figure data-path="([^"]*)">', re.MULTILINE)
 _THUMBNAIL = 320  # pixels of its longer side
 
 CSV_COLUMNS = ("path", "caption", "confidence")
@@ -49,8 +45,8 @@ def as_text(caption: Caption) -> str:
 
 
 def as_named_text(path: str, caption: Caption) -> str:
-    """Path, tab, caption: what a list of several photographs needs."""
-    return f"{path}\t{caption.text}\n"
+    """Path, tab, caption: what a list of several photographs needs; an end of a line in its path is `\\n`."""
+    return f"{shown(path)}\t{caption.text}\n"
 
 
 def as_json(path: str, caption: Caption) -> str:
@@ -120,83 +116,6 @@ def as_row(format: str, path: str, caption: Caption, open_: Callable[[str], str 
     if format == "html":
         return as_html(path, caption, open_(path))
     return {"csv": as_csv, "jsonl": as_json}[format](path, caption)
-
-
-class CaptionTable:
-    """A file with one row a photograph, in which an interrupted run goes on.
-
-    A row is appended in one piece, and a last line that a killed process tore is dropped when the table
-    is opened again; so the file is always whole. It is made with its first row.
-
-    Args:
-        path: the file.
-        format: of its rows.
-        overwrite: begin again, with the first row.
-        open_: gives a photograph by its path, for thumbnails.
-
-    Raises:
-        InputError: if the file is there and is no such table.
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        format: str,
-        overwrite: bool = False,
-        open_: Callable[[str], str | BinaryIO] = str,
-    ) -> None:
-        self.path = path
-        self.format = format
-        self.open_ = open_
-        self.paths: set[str] = set()
-        self._whole = 0  # bytes up to the end of the last whole row
-        if not overwrite:
-            self.paths, self._whole = _read_table(path, format)
-
-    def add(self, path: str, caption: Caption) -> None:
-        """Append a photograph's row.
-
-        Raises:
-            InputError: if the file cannot be written.
-        """
-        row = as_row(self.format, path, caption, self.open_)
-        text = row if self._whole else header(self.format) + row
-        data = text.encode("utf-8", "surrogateescape")
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("ab") as file:
-                if self.path.is_file():  # a pipe or a device has no torn row to drop
-                    file.truncate(self._whole)
-                file.write(data)
-        except OSError as error:
-            raise InputError(self.path, f"cannot be written: {error.strerror}") from error
-        self._whole += len(data)
-        self.paths.add(path)
-
-
-def _read_table(path: Path, format: str) -> tuple[set[str], int]:
-    """The photographs that a table holds, and its bytes up to the end of the last whole row."""
-    if not path.is_file():
-        return set(), 0
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(path, f"cannot be read: {error.strerror}") from error
-    whole = data.rfind(b"\n") + 1
-    # Somebody else's file must not be taken for a torn table, and cut.
-    opening = header(format).encode() or b'{"path": '
-    try:
-        if data[: len(opening)] != opening[: len(data)]:
-            raise ValueError("begins otherwise")
-        text = data[:whole].decode("utf-8", "surrogateescape")
-        if format == "html":
-            return {html.unescape(name) for name in _FIGURE.findall(text)}, whole
-        if format == "csv":
-            return {row["path"] for row in csv.DictReader(io.StringIO(text, newline=""))}, whole
-        return {json.loads(line)["path"] for line in text.split("\n") if line}, whole
-    except (ValueError, KeyError, TypeError, csv.Error):
-        reason = f"is there, and is not {format} with captions; choose another file, or --overwrite it"
-        raise InputError(path, reason) from None
 
 
 def _csv_row(*fields: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import Callback
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -25,6 +26,7 @@ from caption.training.batches import CaptionBatch, Said, TextBatch, pad_captions
 from common.core.search import Hypothesis, sample
 from common.models.files import write_model
 from common.training.loop import TrainingModule, decayed
+from common.training.run_record import RunRecord
 
 StageName = Literal["text", "decoder", "everything", "reward"]
 
@@ -69,6 +71,7 @@ class CaptionModule(TrainingModule[CaptionNetwork]):
         teachers: to learn from, beside people's captions.
         before: (photographs, classes) logits that the encoder's classifier gave when the stage began, and
             should still give; None where the encoder stands still.
+        record: of what the run was begun with.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class CaptionModule(TrainingModule[CaptionNetwork]):
         options: TrainOptions,
         teachers: Sequence[CaptionNetwork] = (),
         before: NDArray[np.float16] | None = None,
+        record: RunRecord | None = None,
     ) -> None:
         super().__init__(network, stage.learning_rate, options.warmup, options.weight_decay)
         self.stage = stage
@@ -88,6 +92,7 @@ class CaptionModule(TrainingModule[CaptionNetwork]):
         self.vocabulary = Vocabulary(network.config.words, network.config.kinds)
         self.teachers = [*teachers]  # a plain list: they are no part of what is trained
         self.before = before
+        self.record = record
         self.rewards: dict[int, int] = {}
         if stage.name == "reward":
             references = plain_references(said, options.least_references)
@@ -96,6 +101,10 @@ class CaptionModule(TrainingModule[CaptionNetwork]):
         network.encoder.requires_grad_(False)
         for parameter in self._encoder_parameters():
             parameter.requires_grad_(stage.encoder_share > 0.0)
+
+    def configure_callbacks(self) -> list[Callback]:
+        """What goes along with the training besides: it writes down what the run was begun with."""
+        return [] if self.record is None else [self.record]
 
     def training_step(self, batch: CaptionBatch | TextBatch, batch_number: int) -> Tensor:
         """The loss of one batch."""

@@ -33,7 +33,7 @@ from common.errors import InputError, OptionError
 from common.files import file_identity
 from common.models.files import find_model, read_model, write_model
 from common.training.loop import FitOptions, ResumableBatches, fit
-from common.training.run_record import keep_record
+from common.training.run_record import RunRecord, run_record
 
 
 def train(options: TrainOptions) -> None:
@@ -47,7 +47,7 @@ def train(options: TrainOptions) -> None:
     photographs = [plain_only(read_photographs(manifest), options.plain_only) for manifest in options.train]
     dev = {manifest.stem: read_photographs(manifest) for manifest in options.dev}
     seen = [photograph for several in (*photographs, *dev.values()) for photograph in several]
-    keep_record(options.run, options, ((one, file_identity(one.path)) for one in seen))
+    record = run_record(options.run, options, ((one, file_identity(one.path)) for one in seen))
     best = None if options.init is None else find_model(options.init, BUNDLED)
     for stage in _stages(options):
         directory = options.run / stage.name
@@ -55,7 +55,7 @@ def train(options: TrainOptions) -> None:
         if not finished.is_file():
             torch.manual_seed(options.seed)
             network = _network(options, stage, [one for several in photographs for one in several], best)
-            _train_stage(network, stage, photographs, dev, options)
+            _train_stage(network, stage, photographs, dev, options, record)
             finished.touch()
         best = directory / "best"
     if best is None:
@@ -70,6 +70,7 @@ def _train_stage(
     manifests: list[list[Photograph]],
     dev: Mapping[str, list[Photograph]],
     options: TrainOptions,
+    record: RunRecord,
 ) -> None:
     """One stage: its best model so far is always in `run/<stage>/best`."""
     photographs = [one for several in manifests for one in several]
@@ -80,7 +81,7 @@ def _train_stage(
     ]
     if stage.name == "text":
         batches = _text_batches(network, stage, dev_sets, vocabulary, options)
-        module = CaptionModule(network, stage, dev_sets, said, options)
+        module = CaptionModule(network, stage, dev_sets, said, options, record=record)
     else:
         views = _views(network, stage, manifests, options)
         before = None
@@ -91,7 +92,7 @@ def _train_stage(
         batches = ResumableBatches(shown.plan, shown.collate, options.seed)
         teach = () if stage.name == "reward" else options.teachers
         teachers = [_teacher(network, stage, one) for one in teach]
-        module = CaptionModule(network, stage, dev_sets, said, options, teachers, before)
+        module = CaptionModule(network, stage, dev_sets, said, options, teachers, before, record)
     fit(
         module,
         batches,

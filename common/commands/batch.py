@@ -27,7 +27,7 @@ from common.commands.outputs import Job
 from common.commands.outputs import plan_outputs as plan_outputs
 from common.commands.progress import Meter as Meter
 from common.commands.progress import Report, progress_bar
-from common.errors import InputError, UnexpectedError
+from common.errors import InputError, UnexpectedError, shown
 from common.files import OutputError
 from common.files import write_whole as write_whole
 
@@ -46,20 +46,21 @@ class Outcome(Generic[Result]):
 
 @dataclass(frozen=True)
 class Summary:
-    """How many inputs were done now, had been done before, and failed."""
+    """How many inputs were done now - some of them only in part -, had been done before, and failed."""
 
     done: int = 0
     skipped: int = 0
     failed: int = 0
+    partly: int = 0
 
     @property
     def exit_status(self) -> int:
-        """1 if an input failed, otherwise 0."""
-        return 1 if self.failed else 0
+        """1 if an input failed or could only be read in part, otherwise 0."""
+        return 1 if self.failed or self.partly else 0
 
     def __str__(self) -> str:
         """The summary in words."""
-        parts = [f"{self.done} done"]
+        parts = [f"{self.done} done ({self.partly} only in part)" if self.partly else f"{self.done} done"]
         if self.skipped:
             parts.append(f"{self.skipped} already there (--overwrite does them again)")
         if self.failed:
@@ -103,6 +104,7 @@ def run(
     report: Path | None = None,
     details: Mapping[str, Callable[[Result], str]] | None = None,
     warnings: Callable[[Result], Sequence[str]] | None = None,
+    partly: Callable[[Result], bool] | None = None,
     unit: str = "file",
     meter: Meter | None = None,
 ) -> Summary:
@@ -124,6 +126,7 @@ def run(
         details: more columns of the report, by name, from a result.
         warnings: what about a result that was delivered a person should know: a line each on standard error,
             and together the reason in the report, where the status is then `warning`.
+        partly: whether a result is of a part of its input alone, so that the exit status tells.
         unit: what the progress bar counts.
         meter: counted by the progress bar instead, while `process` advances it; even for a single input, if
             it takes longer than a second.
@@ -137,7 +140,7 @@ def run(
         table = stack.enter_context(Report(report, tuple(details)))
         bar = progress_bar(len(left), unit, meter)
         stack.callback(bar.close)
-        account = _Account(command, table, tuple(details.values()), warnings)
+        account = _Account(command, table, tuple(details.values()), warnings, partly)
         account.open(jobs)
         outcomes = process(left) if left else ()
         if isinstance(outcomes, Generator):
@@ -160,7 +163,7 @@ def run(
         if stopped:
             bar.close()
             account.say_stopped(len(jobs))
-        elif len(jobs) > 1 and (summary.failed or summary.skipped):
+        elif len(jobs) > 1 and (summary.failed or summary.skipped or summary.partly):
             print(f"{command}: {summary}", file=sys.stderr, flush=True)
     return summary
 
@@ -174,12 +177,14 @@ class _Account:
         table: Report,
         details: Sequence[Callable[[Any], str]],
         warnings: Callable[[Any], Sequence[str]] | None,
+        partly: Callable[[Any], bool] | None,
     ) -> None:
         self.summary = Summary()
         self._command = command
         self._table = table
         self._details = details
         self._warnings = warnings
+        self._partly = partly
 
     def open(self, jobs: Sequence[Job]) -> None:
         """Say what is to be known before anything is done, and what cannot be tried."""
@@ -190,18 +195,20 @@ class _Account:
             elif job.done:
                 self.summary = replace(self.summary, skipped=self.summary.skipped + 1)
                 self._table.add(job.input.path, "skipped", 0.0, [""] * len(self._details))
-            elif job.remark is not None:
+            if job.remark is not None and job.input.problem is None:
                 remarks[job.remark].append(job.input.path)
         for remark, (path, *others) in remarks.items():
             more = f" (and {len(others)} more)" if others else ""
-            print(f"{self._command}: {path}{more}: {remark}", file=sys.stderr, flush=True)
+            print(f"{self._command}: {shown(path)}{more}: {remark}", file=sys.stderr, flush=True)
 
     def add(self, job: Job, result: object, seconds: float) -> None:
         """Note what became of one input: a result that is delivered, or an error."""
         from tqdm import tqdm
 
         if not isinstance(result, InputError):
-            self.summary = replace(self.summary, done=self.summary.done + 1)
+            partly = self._partly is not None and self._partly(result)
+            done, parts = self.summary.done + 1, self.summary.partly + partly
+            self.summary = replace(self.summary, done=done, partly=parts)
             values = [of_result(result) for of_result in self._details]
             warnings = list(self._warnings(result)) if self._warnings is not None else []
             for one in warnings:

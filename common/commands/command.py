@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from common.commands.streams import give_up_output, prepare_streams
 from common.errors import InputError, OptionError
 
 # The builds that were tested together; another PyTorch may refuse to load its companions' libraries.
@@ -117,7 +118,9 @@ def add_average_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shares", nargs="+", type=float, metavar="X", help="of each model in the mean (all the same)"
     )
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="model directory to write")
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="model directory to write (required)"
+    )
 
 
 def add_batch_options(
@@ -146,7 +149,7 @@ def add_batch_options(
         action="extend",
         type=_formats_of(formats),
         metavar="FORMAT",
-        help=f"{', '.join(formats)}; several with commas or by repeating the option",
+        help=f"{', '.join(formats)}; several with commas or as several options (as --output ends, or txt)",
     )
     group.add_argument("--output", type=Path, metavar="PATH", help=output)
     group.add_argument("--overwrite", action="store_true", help="do again what is there already")
@@ -212,10 +215,7 @@ def run_command(name: str, main: Callable[[], int | None]) -> int:
         on standard error, 130 after Ctrl-C, 143 if it is asked to end (SIGTERM), 141 if nobody reads standard
         output any more.
     """
-    # File names need not be UTF-8; printing one must not end the command.
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="surrogateescape" if stream is sys.stdout else "backslashreplace")
+    prepare_streams()
     try:
         with _termination_as_interrupt():
             status = main() or 0
@@ -225,14 +225,14 @@ def run_command(name: str, main: Callable[[], int | None]) -> int:
             f"--{error.path.replace('_', '-')}: {error.reason}" if isinstance(error, OptionError) else error
         )
         print(f"{name}: {option}", file=sys.stderr)
+        give_up_output()
         return 1
     except KeyboardInterrupt as error:
         if not error.args:  # a batch has said how far it came
             print(f"{name}: stopped", file=sys.stderr)
         return TERMINATED if isinstance(error, _Terminated) else INTERRUPTED
     except BrokenPipeError:
-        # Python flushes standard output once more at its end, and would complain there.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        give_up_output()
         return BROKEN_PIPE
     return status
 

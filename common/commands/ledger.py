@@ -11,8 +11,9 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,7 +24,7 @@ from common.files import write_error
 NAME = ".outputs.tsv"
 _HEADER = b"#outputs 1"
 _SETTINGS = b"#settings"
-_TORN = b"\t!"  # ends a line that a kill tore: it is none with a field too many
+_TORN = b"\t!"  # ends a line that a kill tore: no field may be that
 _ESCAPES = {92: "\\\\", 9: "\\t", 10: "\\n", 13: "\\r"}
 
 
@@ -36,11 +37,13 @@ class Source:
             together; "-" is standard input, which is never the same twice.
         size: of its file, in bytes.
         changed: when the file was last changed, in nanoseconds.
+        digest: of what counts in it, where that may stay the same though the file changes; else empty.
     """
 
     path: str
     size: int = 0
     changed: int = 0
+    digest: str = field(default="", compare=False)
 
     @staticmethod
     def of(one: Input, folder: Path) -> Source:
@@ -59,18 +62,29 @@ class Source:
         return Source(path, state.st_size, state.st_mtime_ns)
 
 
+Content = Callable[[str, int, int], str]
+State = tuple[int, int]  # an output's size in bytes, and what changes with it: its time, a row's digest
+
+
+def file_state(found: os.stat_result) -> State:
+    """The state of an output that is a file."""
+    return found.st_size, found.st_mtime_ns
+
+
+def row_state(content: str) -> State:
+    """The state of an output that is a row of a table."""
+    data = content.encode("utf-8", "surrogateescape")
+    return len(data), int.from_bytes(hashlib.sha256(data).digest()[:7], "big")
+
+
 @dataclass(frozen=True)
 class Record:
-    """One line: an output, what it was made from and how, and the output's own size and time of change."""
+    """One line: an output, what it was made from and how, and the output's own state."""
 
+    name: str
     source: Source
     settings: str
-    size: int
-    changed: int
-
-    def is_of(self, state: os.stat_result) -> bool:
-        """Whether a file is the one that was written then."""
-        return (self.size, self.changed) == (state.st_size, state.st_mtime_ns)
+    state: State
 
 
 class Ledger:
@@ -79,13 +93,16 @@ class Ledger:
     Args:
         folder: of the outputs; the file is made with the first line.
         settings: what else decides an output: options and model. They are JSON.
+        content: digest of what counts in an input's file, from its path, size and time of change, if others
+            may write into the file; empty if it cannot be read.
 
     Raises:
         InputError: if the file is there and cannot be read, or is something else.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, object]) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, object], content: Content | None = None) -> None:
         self.folder = folder
+        self.content = content
         self.path = folder / NAME
         self.settings = json.dumps(settings, sort_keys=True)
         self._key = hashlib.sha256(self.settings.encode()).hexdigest()[:12]
@@ -95,9 +112,16 @@ class Ledger:
         self._file: BinaryIO | None = None
         self._read()
 
-    def records(self, output: Path) -> list[Record]:
+    def name(self, output: Path) -> str:
+        """What a file is called here."""
+        return str(output.relative_to(self.folder))
+
+    def row_name(self, table: Path, row: str) -> str:
+        """What a row of a table is called here: as no file can be, because the table is none's folder."""
+        return f"{self.name(table)}/{row}.row"
+
+    def records(self, name: str) -> list[Record]:
         """What was noted of an output, the oldest first."""
-        name = self._name(output)
         lines = self._lines.get(_stem(name), ())
         found = [_record(line) for line in lines if _unescaped(line.partition(b"\t")[0]) == name]
         return [record for record in found if record is not None]
@@ -116,15 +140,29 @@ class Ledger:
         record = _record(lines[-1]) if lines else None
         return record is not None and record.source.path == source.path
 
-    def in_force(self, output: Path, state: os.stat_result) -> Record | None:
+    def in_force(self, name: str, state: State) -> Record | None:
         """What an output that is there was made from; None if nothing is known of it.
 
-        That is the last line that fits the file. If none fits, somebody has changed the file: it is the last.
+        That is the last line that fits it. If none fits, somebody has changed it: it is the last.
         """
-        records = self.records(output)
-        fitting = [record for record in records if record.is_of(state)]
+        records = self.records(name)
+        fitting = [record for record in records if record.state == state]
         known = fitting or records
         return known[-1] if known else None
+
+    def is_same(self, record: Record, source: Source) -> bool:
+        """Whether an output was made from this input as it is now.
+
+        If only what does not count has changed in its file, that is remembered: it need not be read again.
+        """
+        before = record.source
+        if before == source:
+            return True
+        if before.path != source.path or not before.digest or self._digest(source) != before.digest:
+            return False
+        with suppress(InputError):  # then it is read again the next time
+            self._note(record.name, replace(source, digest=before.digest), record.settings, record.state)
+        return True
 
     def is_current(self, record: Record) -> bool:
         """Whether an output was made with the settings of today."""
@@ -144,26 +182,13 @@ class Ledger:
         ]
         return ", ".join(changes) or "other options"
 
-    def note(self, output: Path, source: Source, state: os.stat_result) -> None:
+    def note(self, name: str, source: Source, state: State) -> None:
         """Remember an output that is about to take its place, with the state that it will have.
 
         Raises:
             InputError: if the line cannot be written.
         """
-        name = self._name(output)
-        fields = [
-            _escaped(name),
-            _escaped(source.path),
-            *(str(number).encode() for number in (source.size, source.changed)),
-            self._key.encode(),
-            *(str(number).encode() for number in (state.st_size, state.st_mtime_ns)),
-        ]
-        line = b"\t".join(fields)
-        try:
-            self._append(line)
-        except OSError as error:
-            raise write_error(self.path, error) from error
-        self._lines.setdefault(_stem(name), []).append(line)
+        self._note(name, replace(source, digest=self._digest(source)), self._key, state)
 
     def close(self) -> None:
         """Write no more."""
@@ -171,8 +196,35 @@ class Ledger:
             self._file.close()
             self._file = None
 
-    def _name(self, output: Path) -> str:
-        return str(output.relative_to(self.folder))
+    def _digest(self, source: Source) -> str:
+        """Of what counts in an input, if it is still as it was; empty if nobody asks for it."""
+        path = os.path.join(self.folder.resolve(), source.path)  # noqa: PTH118 - another drive's is absolute
+        if self.content is None or source.path == "-":
+            return ""
+        try:
+            found = os.stat(path)  # noqa: PTH116 - pathlib's raises for a path that is too long
+        except (OSError, ValueError):
+            return ""
+        if file_state(found) != (source.size, source.changed):
+            return ""
+        return self.content(path, source.size, source.changed)
+
+    def _note(self, name: str, source: Source, settings: str, state: State) -> None:
+        """Add a line about an output."""
+        fields = [
+            _escaped(name),
+            _escaped(source.path),
+            *(str(number).encode() for number in (source.size, source.changed)),
+            settings.encode(),
+            *(str(number).encode() for number in state),
+            *([source.digest.encode()] if source.digest else []),
+        ]
+        line = b"\t".join(fields)
+        try:
+            self._append(line)
+        except OSError as error:
+            raise write_error(self.path, error) from error
+        self._lines.setdefault(_stem(name), []).append(line)
 
     def _append(self, line: bytes) -> None:
         """Add a line in one piece, behind the end of the last whole one."""
@@ -226,9 +278,12 @@ def _stem(name: str) -> str:
 def _record(line: bytes) -> Record | None:
     """What a line says; None if it is none."""
     try:
-        _, path, size, changed, settings, own_size, own_changed = line.split(b"\t")
-        source = Source(_unescaped(path), int(size), int(changed))
-        return Record(source, settings.decode("ascii"), int(own_size), int(own_changed))
+        name, path, size, changed, settings, own_size, own_changed, *more = line.split(b"\t")
+        digest = b"".join(more).decode("ascii")
+        if len(more) > 1 or not all(letter in "0123456789abcdef" for letter in digest):
+            return None
+        source = Source(_unescaped(path), int(size), int(changed), digest)
+        return Record(_unescaped(name), source, settings.decode("ascii"), (int(own_size), int(own_changed)))
     except ValueError:
         return None
 

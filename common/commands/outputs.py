@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from common.commands.inputs import Input
-from common.commands.ledger import Ledger, Source
+from common.commands.ledger import Content, Ledger, Record, Source, file_state
 from common.errors import InputError
 from common.files import require_writable, write_whole
 
@@ -37,6 +37,11 @@ class Job:
     ledger: Ledger | None = field(default=None, compare=False, repr=False)
     source: Source | None = field(default=None, compare=False, repr=False)
 
+    def failed(self, problem: str) -> Job:
+        """The same job, which cannot be tried; what was wrong before stays so."""
+        one = dataclasses.replace(self.input, problem=self.input.problem or problem)
+        return dataclasses.replace(self, input=one, outputs={}, done=False)
+
     def write(self, path: Path, content: str | bytes) -> None:
         """Write one of the outputs whole, and remember what it was made from.
 
@@ -47,7 +52,8 @@ class Job:
         if ledger is None or source is None:
             write_whole(path, content)
         else:
-            write_whole(path, content, lambda state: ledger.note(path, source, state))
+            name = ledger.name(path)
+            write_whole(path, content, lambda found: ledger.note(name, source, file_state(found)))
 
 
 def plan_outputs(
@@ -56,6 +62,7 @@ def plan_outputs(
     formats: Sequence[str],
     overwrite: bool = False,
     settings: Mapping[str, object] | None = None,
+    content: Content | None = None,
 ) -> list[Job]:
     """Give every input its outputs: `folder/<relative path>.<format>`, the input's suffix left off.
 
@@ -74,6 +81,7 @@ def plan_outputs(
         formats: suffixes of the outputs, without their dot.
         overwrite: write what exists again, whatever it is.
         settings: what else decides the outputs, as JSON: options, model.
+        content: as in `Ledger`.
 
     Raises:
         InputError: if `folder` is a file, or something is left to do and nothing can be written there.
@@ -82,7 +90,7 @@ def plan_outputs(
         return [Job(one) for one in inputs]
     if folder.exists() and not folder.is_dir():
         raise InputError(folder, "is a file; the output must be a folder here")
-    ledger, place = Ledger(folder, settings or {}), folder.resolve()
+    ledger, place = Ledger(folder, settings or {}, content), folder.resolve()
     sources = [Source.of(one, place) for one in inputs]
     jobs = []
     for one, source, name in zip(inputs, sources, _output_names(inputs, sources, ledger), strict=True):
@@ -105,6 +113,7 @@ def plan_file(
     format: str,
     overwrite: bool = False,
     settings: Mapping[str, object] | None = None,
+    content: Content | None = None,
 ) -> Job:
     """As `plan_outputs`, for one input and the file that somebody named for it.
 
@@ -115,7 +124,7 @@ def plan_file(
         raise InputError(path, "is a folder; a file is meant here")
     if path.exists() and not path.is_file():  # a device, a pipe: there is nothing to remember
         return Job(one, {format: path})
-    ledger = Ledger(path.parent, settings or {})
+    ledger = Ledger(path.parent, settings or {}, content)
     source = Source.of(one, path.parent.resolve())
     job = _planned(Job(one, {format: path}, ledger=ledger, source=source), overwrite)
     if not job.done:
@@ -125,49 +134,64 @@ def plan_file(
 
 def _planned(job: Job, overwrite: bool) -> Job:
     """The same job without the outputs that are there as they should be."""
+    assert job.ledger is not None
     left, remark = {}, None
     for format, path in job.outputs.items():
         try:
-            state = path.stat()
+            state = file_state(path.stat())
         except OSError:
             left[format] = path
             continue
-        again = None if overwrite else _why_again(job, path, state)
-        if overwrite or again is not None:
+        if overwrite:
+            left[format] = path
+            continue
+        record = job.ledger.in_force(job.ledger.name(path), state)
+        again = why_again(job, record)
+        if again is not None:
             left[format] = path
         remark = remark or again
-        problem = None if overwrite else _why_not(job, path, state, again)
+        problem = why_not(job, record, str(path), again, record is not None and record.state != state)
         if problem is not None:
-            return dataclasses.replace(job, input=dataclasses.replace(job.input, problem=problem), outputs={})
+            return job.failed(f"{problem}; --overwrite replaces it")
     return dataclasses.replace(job, outputs=left, done=not left, remark=remark)
 
 
-def _why_again(job: Job, path: Path, state: os.stat_result) -> str | None:
-    """Why an output that is there is made again; None if it is as it should be, or nothing is known of it."""
+def why_again(job: Job, record: Record | None) -> str | None:
+    """Why an output that is there is made again; None if it is as it should be, or is not this input's.
+
+    Args:
+        job: with its ledger and source.
+        record: what is known of the output.
+    """
     assert job.ledger is not None
-    record = job.ledger.in_force(path, state)
     if record is None or job.source is None or record.source.path != job.source.path:
         return None
-    if record.source != job.source:
+    if not job.ledger.is_same(record, job.source):
         return "has changed, and is done again"
     if not job.ledger.is_current(record):
         return f"is done again with {job.ledger.difference(record)}"
     return None
 
 
-def _why_not(job: Job, path: Path, state: os.stat_result, again: str | None) -> str | None:
-    """Why an output that is there may neither be trusted nor replaced."""
-    assert job.ledger is not None and job.source is not None
-    way_out = "--overwrite replaces it"
-    record = job.ledger.in_force(path, state)
+def why_not(job: Job, record: Record | None, place: str, again: str | None, touched: bool) -> str | None:
+    """Why an output that is there may neither be trusted nor replaced; None if it may.
+
+    Args:
+        job: with its source.
+        record: what is known of the output.
+        place: what the output is called.
+        again: from `why_again`.
+        touched: somebody has changed it since it was written.
+    """
+    assert job.source is not None
     if record is None:
-        return f"{path} is there, and it is not known what it was made from; {way_out}"
+        return f"{place} is there, and it is not known what it was made from"
     if record.source.path != job.source.path:
-        return f"{path} is there, and was made from {record.source.path}; {way_out}"
+        return f"{place} is there, and was made from {record.source.path}"
     if job.source.path == "-":
-        return f"{path} is there, perhaps of something else on standard input; {way_out}"
-    if again is not None and not record.is_of(state):
-        return f"{again}, but somebody has changed {path} since it was written; {way_out}"
+        return f"{place} is there, perhaps of something else on standard input"
+    if again is not None and touched:
+        return f"{again}, but somebody has changed {place} since it was written"
     return None
 
 

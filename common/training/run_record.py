@@ -1,6 +1,7 @@
 """What a training run was begun with, kept in its directory: it goes on only with the same.
 
-Comes in: the options of a training and its data. Goes out: `run.json`, or an error that names the difference.
+Comes in: the options of a training and its data. Goes out: `run.json` with the first step, or an error that
+names the difference.
 """
 
 from __future__ import annotations
@@ -8,11 +9,12 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.callbacks import Callback
 
 from common.commands.command import installed_version
 from common.errors import InputError
@@ -24,25 +26,47 @@ NAME = "run.json"
 _FREE = {"run", "cache", "threads", "device"}
 
 
-def keep_record(run: Path, options: Any, data: Iterable[object]) -> None:
-    """Write down what a run is begun with, or make sure that it goes on with the same.
+class RunRecord(Callback):
+    """Writes down what a run was begun with when its first step is made, if that does not stand there yet.
+
+    Before that nothing is learned: a run that fails while it reads its data may begin with other options.
+
+    Args:
+        path: of the record.
+        content: what it is to hold.
+    """
+
+    def __init__(self, path: Path, content: Mapping[str, Any]) -> None:
+        self.path = path
+        self.content = content
+
+    def on_before_optimizer_step(self, trainer: Any, *_: Any) -> None:
+        """Write, before any checkpoint holds a step; of several processes the first does."""
+        if trainer.is_global_zero and not self.path.exists():
+            write_whole(self.path, f"{json.dumps(self.content, indent=1)}\n")
+
+
+def run_record(run: Path, options: Any, data: Iterable[object]) -> RunRecord:
+    """Make sure that a run goes on with what it was begun with.
 
     Args:
         run: directory of the run.
         options: the dataclass that decides it.
         data: what it learns from and is measured on; anything whose text differs where the data does.
 
+    Returns:
+        What goes along with the training and writes it down, if the run is still to begin.
+
     Raises:
         InputError: naming the difference, if the run was begun with something else; or if the record cannot
-            be read or written.
+            be read.
     """
     now = _record(options, data)
     path = run / NAME
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        write_whole(path, f"{json.dumps(now, indent=1)}\n")
-        return
+        return RunRecord(path, now)
     except OSError as error:
         raise InputError(path, f"cannot be read: {error.strerror}") from error
     except ValueError as error:
@@ -57,6 +81,7 @@ def keep_record(run: Path, options: Any, data: Iterable[object]) -> None:
         raise InputError(run, f"was begun otherwise: {', '.join(differences)}; choose a new directory")
     if now["data"] != before.get("data"):
         raise InputError(run, "was begun with other data (the same options); choose a new directory")
+    return RunRecord(path, now)
 
 
 def _record(options: Any, data: Iterable[object]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common.commands.paths import require_apart
 from common.errors import InputError, OptionError
 from common.models.directory import CONFIG
 from speech.language.count_ngrams import MOST_ORDER, choose_words, count_ngrams, read_texts, renumber
@@ -51,8 +52,12 @@ def count_language_model(options: CountOptions) -> None:
         raise OptionError("order", f"must be 2 to {MOST_ORDER}")
     if not len(SPECIAL) < options.words <= MOST_WORDS:
         raise OptionError("words", f"must be {len(SPECIAL) + 1} to {MOST_WORDS}")
+    sources = [parse_source(one) for one in options.text]
+    config = [] if options.model is None else [options.model / CONFIG]
+    read_whole = [*(one.path for one in sources), *options.dev, *config]
+    require_apart(read_whole, [options.output, options.output / CONFIG])
     subwords = None if options.model is None else read_symbols(options.model)
-    read, texts = read_texts([parse_source(one) for one in options.text])
+    read, texts = read_texts(sources)
     words = choose_words(read, texts, options.words)
     unknown_words = len(read) - 1 - len(words)
     total = sum(len(text.words) for text in texts)

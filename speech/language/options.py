@@ -22,10 +22,10 @@ class LanguageModelOptions:
         run: directory for checkpoint, log and the best model; an unfinished run in it is resumed.
         epochs: passes over the weighted text.
         batch_words: words in a batch, ends of sentences included.
-        learning_rate: highest of the one-cycle schedule.
+        learning_rate: highest learning rate of the one-cycle schedule.
         warmup: share of the steps until the learning rate is highest.
-        weight_decay: AdamW's.
-        words: most in the vocabulary, the end of a sentence and the unknown word included.
+        weight_decay: weight decay of AdamW, which draws weights towards 0.
+        words: most words in the vocabulary, the end of a sentence and the unknown word included.
         always: so many most frequent words compete with the right one in each step of training. After
             training, a search judges as many words after every history, others only where they are said.
         drawn: so many of the other words, drawn by their frequency, compete beside them; 0: all words do.
@@ -33,12 +33,12 @@ class LanguageModelOptions:
         hidden_size: units of a recurrent layer.
         layers: recurrent layers.
         dropout: share of a word vector's features that are left out in training.
-        seed: of everything random.
+        seed: seed of everything random.
         precision: "bf16-mixed" is several times faster on processors that have bfloat16 instructions; where
             it cannot be computed, float32 is.
-        average_decay: of the moving average of the weights that is evaluated and kept.
+        average_decay: decay of the moving average of the weights that is evaluated and kept; 0: no average.
         threads: processor cores to work with, in each process; 0: as many as are of use.
-        processes: that train side by side, each on batches of its own.
+        processes: processes that train side by side, each on batches of its own.
         device: where it runs; auto is a CUDA device if there is one.
     """
 
@@ -96,10 +96,10 @@ class CountOptions:
             read, each with a weight behind a colon: `prompts.txt.xz:3 novels.txt.gz:0.3`. So often each of
             its sentences counts; without a weight it is 1.
         output: directory of the model.
-        dev: text like `text`, not learned from, that the model is measured on.
+        dev: files like those of --text, not learned from, that the model is measured on.
         model: directory of the recogniser that the model is for: its words are then stored as the
             recogniser writes and orders them, and it begins sooner. Another can use the model, too.
-        words: most in the vocabulary, the end of a sentence and the unknown word included.
+        words: most words in the vocabulary, the end of a sentence and the unknown word included.
         order: words of the longest n-grams.
         megabytes: size of the model; n-grams that predict little are left out until it fits.
     """

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 
 from common.errors import InputError
 from common.training.loop import FitOptions, ResumableBatches, TrainingModule, fit
-from common.training.run_record import keep_record
+from common.training.run_record import RunRecord, run_record
 from speech.language.loading import write_language_model
 from speech.language.options import LanguageModelOptions, parse_source
 from speech.language.recurrent import (
@@ -155,6 +156,7 @@ class LanguageModule(TrainingModule[LanguageNetwork]):
         held_out: what it is measured on.
         rarer: probabilities with which words are drawn, (vocabulary,); None if none are.
         trigram: the trigram's perplexities, as `perplexity` gives them.
+        record: of what the run was begun with.
     """
 
     def __init__(
@@ -164,8 +166,10 @@ class LanguageModule(TrainingModule[LanguageNetwork]):
         held_out: Sequence[HeldOut],
         rarer: npt.NDArray[np.float64] | None,
         trigram: Mapping[str, float],
+        record: RunRecord | None = None,
     ) -> None:
         super().__init__(network, options.learning_rate, options.warmup, options.weight_decay)
+        self.record = record
         self.expected: Tensor
         self.always = options.always
         self.held_out = held_out
@@ -174,6 +178,10 @@ class LanguageModule(TrainingModule[LanguageNetwork]):
             # How often each word is expected among the drawn; those that always compete are not drawn.
             expected = np.log(np.maximum(rarer * options.drawn, np.finfo(np.float32).tiny))
             self.register_buffer("expected", torch.from_numpy(expected).float(), persistent=False)
+
+    def configure_callbacks(self) -> list[Callback]:
+        """What goes along with the training besides: it writes down what the run was begun with."""
+        return [] if self.record is None else [self.record]
 
     def training_step(self, batch: SentenceBatch, batch_number: int) -> Tensor:
         """Cross-entropy of one batch, in nats a word; an estimate of it where words are drawn."""
@@ -278,10 +286,9 @@ def train_language_model(options: LanguageModelOptions) -> None:
     if sum(len(text.held_out) for text in texts) == 0:
         raise InputError(options.text[0], "too little text: nothing was left to measure the model on")
     vocabulary = choose_vocabulary(counts, options.words)
-    keep_record(
+    record = run_record(
         options.run, options, (sentences for one in texts for sentences in (one.training, one.held_out))
     )
-    keep_vocabulary(options.run, vocabulary)
     numbers = {word: number for number, word in enumerate(vocabulary)}
     sources = [(number_sentences(one.training, numbers, UNKNOWN), one.source.weight) for one in texts]
     held_out = [
@@ -308,7 +315,7 @@ def train_language_model(options: LanguageModelOptions) -> None:
     training_set = SentenceBatches(sources, options.batch_words, rarer, options.drawn)
     batches: ResumableBatches[Any] = ResumableBatches(training_set.plan, training_set.collate, options.seed)
     fit(
-        LanguageModule(network, options, held_out, rarer, trigram),
+        LanguageModule(network, options, held_out, rarer, trigram, record),
         batches,
         FitOptions(
             run=options.run,
@@ -326,23 +333,6 @@ def choose_vocabulary(counts: Mapping[str, float], size: int) -> tuple[str, ...]
     """The end, the unknown word and the most frequent words, `size` at most; ties by the alphabet."""
     words = sorted(counts, key=lambda word: (-counts[word], word))
     return (*SPECIAL, *words[: size - len(SPECIAL)])
-
-
-def keep_vocabulary(run: Path, vocabulary: Sequence[str]) -> None:
-    """Write down a run's vocabulary, or check that the run was begun with the same.
-
-    Raises:
-        InputError: if it was begun with another, or the run directory cannot be written.
-    """
-    path, text = run / "vocabulary.txt", "\n".join(vocabulary)
-    try:
-        if not path.is_file():
-            run.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-        elif path.read_text(encoding="utf-8") != text:
-            raise InputError(run, "was begun with other text or --words; choose a new directory")
-    except OSError as error:
-        raise InputError(run, f"cannot be used: {error.strerror}") from error
 
 
 def trigram_perplexity(

@@ -158,6 +158,9 @@ def require_sound(samples: Tensor, name: str | Path) -> None:
         raise InputError(name, not_recorded(samples.numel() / SAMPLE_RATE))
 
 
+_NOT_RECORDED = "no sound in this file"
+
+
 def is_silence(spread: float) -> bool:
     """Whether nothing was recorded, if so much lies between lowest and highest sample.
 
@@ -168,7 +171,12 @@ def is_silence(spread: float) -> bool:
 
 def not_recorded(seconds: float) -> str:
     """What is said of a recording of so many seconds in which there is nothing."""
-    return f"no sound in this file ({seconds:.1f} s); was it recorded?"
+    return f"{_NOT_RECORDED} ({seconds:.1f} s); was it recorded?"
+
+
+def is_lost(warning: str) -> bool:
+    """Whether a warning about a recording says that some of its sound could not be read."""
+    return not warning.startswith(_NOT_RECORDED)
 
 
 class Resampler:

@@ -27,6 +27,9 @@ SHORTEST_GAP_SECONDS = 0.1
 # A longer gap is a damaged time.
 LONGEST_GAP_SECONDS = 3600.0
 
+# A longer silence in all is none where a recording may pause, and where it may not.
+_MOST_SILENCE_SECONDS, _MOST_DAMAGE_SECONDS = 8 * 3600.0, 3600.0
+
 # In these a recording may pause without anything being wrong: each packet says when it is heard.
 _TIMED = frozenset({"matroska", "webm", "mov", "mpegts", "mpeg", "flv", "asf", "avi", "nut", "rm"})
 
@@ -136,6 +139,8 @@ class Track:
         latest = self._begin + self._duration if self._duration else float("inf")
         if gap < 0 or gap > LONGEST_GAP_SECONDS or time > latest:
             return 0.0  # another file begins (chained Ogg), or the time is damaged
+        if self._gaps + gap > (_MOST_SILENCE_SECONDS if self.formats & _TIMED else _MOST_DAMAGE_SECONDS):
+            return 0.0  # a damaged clock makes hours of a few bytes
         self._gaps += gap
         return gap
 
@@ -152,6 +157,9 @@ class Track:
                 packet = next(packets, None)
             except EOFError:
                 break
+            except IndexError:  # a packet of a track that was not there at the beginning, as in broadcasts
+                packets = self.container.demux(self.stream)
+                continue
             except (av.FFmpegError, ValueError, OSError) as error:
                 failures += 1
                 reason = getattr(error, "strerror", None) or str(error)

@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from common.errors import InputError
 from common.files import file_identity
 from common.models.files import find_model, read_model, write_model
 from common.training.loop import FitOptions, ResumableBatches, TrainingModule, fit
-from common.training.run_record import keep_record
+from common.training.run_record import RunRecord, run_record
 from speech.bundled import BUNDLED
 from speech.measuring.scoring import error_rates
 from speech.model.network import SpeechConfig, SpeechNetwork, config_from_model, consistency_loss, ctc_loss
@@ -47,10 +48,21 @@ _SHAPE = ("hidden_size", "lower_layers", "upper_layers", "stride", "join", "chan
 class SpeechModule(TrainingModule[SpeechNetwork]):
     """The acoustic model, its CTC loss, and its error rates on the dev sets."""
 
-    def __init__(self, network: SpeechNetwork, dev: dict[str, FeatureCache], options: TrainOptions) -> None:
+    def __init__(
+        self,
+        network: SpeechNetwork,
+        dev: dict[str, FeatureCache],
+        options: TrainOptions,
+        record: RunRecord | None = None,
+    ) -> None:
         super().__init__(network, options.learning_rate, options.warmup, options.weight_decay)
         self.dev = dev
         self.options = options
+        self.record = record
+
+    def configure_callbacks(self) -> list[Callback]:
+        """What goes along with the training besides: it writes down what the run was begun with."""
+        return [] if self.record is None else [self.record]
 
     def training_step(self, batch: SpeechBatch, batch_number: int) -> Tensor:
         """CTC losses of one batch, in nats a symbol: of the subwords and, below them, of the phones."""
@@ -117,7 +129,7 @@ def train(options: TrainOptions) -> None:
     config, network = _network(options, LETTER_SYMBOLS if pronunciations is None else PHONES, words)
     dev_sets = _dev_sets(options.dev)
     data = [utterance for found in (*corpora, *dev_sets.values()) for utterance in found]
-    keep_record(options.run, options, ((one, file_identity(one.path)) for one in data))
+    record = run_record(options.run, options, ((one, file_identity(one.path)) for one in data))
     cached = [cache_features(found, config.features, options.cache, options.speeds) for found in corpora]
     caches = [FeatureCache.joined(at_speed) for at_speed in zip(*cached, strict=True)]
     batch_frames = round(options.batch_seconds / config.features.hop_seconds)
@@ -144,7 +156,7 @@ def train(options: TrainOptions) -> None:
     dev = {name: cache_features(found, config.features, options.cache)[0] for name, found in dev_sets.items()}
     batches: ResumableBatches[Any] = ResumableBatches(training_set.plan, training_set.collate, options.seed)
     fit(
-        SpeechModule(network, dev, options),
+        SpeechModule(network, dev, options, record),
         batches,
         FitOptions(
             run=options.run,

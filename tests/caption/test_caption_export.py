@@ -150,6 +150,6 @@ def test_the_command_writes_two_files_and_prints_their_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(Captioner, "load", lambda model, in_8_bits: tiny())
-    assert main(["export", "--model", "tiny", "--output", str(tmp_path / "tiny")]) == 0
+    assert main(["export", "--output", str(tmp_path / "tiny")]) == 0
     assert capsys.readouterr() == (f"{tmp_path / 'tiny'}\n", "")
     assert {path.name for path in (tmp_path / "tiny").iterdir()} == {ENCODER, DECODER}

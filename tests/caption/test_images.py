@@ -452,3 +452,13 @@ def test_the_public_face_says_what_there_is() -> None:
     assert caption.__version__[0].isdigit()
     for name in caption.__all__:
         assert getattr(caption, name) is not None
+
+
+@pytest.mark.parametrize("kind", [b"E\xff\xffi", b"mim\xff", b"\x80\0\0\0"])
+def test_a_heic_whose_items_are_of_no_readable_type_is_refused_before_it_ends_the_process(
+    kind: bytes,
+) -> None:
+    data = (SAMPLES / "turned-6.heic").read_bytes()
+    assert b"Exif" in data
+    said = failure(io.BytesIO(data.replace(b"Exif", kind)))
+    assert said == "picture: is damaged (an item in it is of no type that can be read)"

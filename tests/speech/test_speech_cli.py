@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import os
 import shutil
@@ -15,12 +16,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helping import require_defaults, require_defaults_of, require_own_words
 from recordings import write
 
 from common.models.files import write_model
 from speech import Recognizer
 from speech.arguments import make_speech_parser
 from speech.cli import main
+from speech.language.options import CountOptions, LanguageModelOptions
 from speech.language.recurrent import (
     SPECIAL,
     LanguageModelConfig,
@@ -30,6 +33,7 @@ from speech.language.recurrent import (
 )
 from speech.model.network import SpeechConfig, SpeechNetwork
 from speech.model.subwords import LETTER_SYMBOLS
+from speech.options import TrainOptions
 from speech.sound.audio import AudioOptions, load_audio
 from speech.stream import Stream, Update
 from speech.training.pronunciations import PHONES
@@ -71,6 +75,15 @@ def write_wav(path: Path, samples: np.ndarray) -> None:
         file.setsampwidth(2)
         file.setframerate(16_000)
         file.writeframes((samples * 32767).astype("<i2").tobytes())
+
+
+def test_help_explains_every_option_in_words_of_its_own_and_shows_defaults_one_way() -> None:
+    parser = make_speech_parser()
+    require_own_words(parser)
+    require_defaults(parser)
+    require_defaults_of(parser, "train", TrainOptions)
+    require_defaults_of(parser, "train-lm", LanguageModelOptions)
+    require_defaults_of(parser, "count-lm", CountOptions)
 
 
 def test_a_folder_becomes_transcripts_in_the_same_folders(
@@ -263,22 +276,50 @@ def test_a_recording_in_which_nothing_was_recorded_is_an_empty_text_and_one_line
     assert "skipped" in report.read_text()
 
 
-def test_what_could_not_be_read_stands_on_standard_error_and_in_the_report(
-    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def damaged(path: Path, how: str) -> None:
+    """Write a recording of which a part cannot be read."""
     sentence = load_audio(SAMPLES / "city.opus").numpy()[None, :48_000]
-    write(tmp_path / "broken.flac", [sentence], "flac", 16_000)
-    data = bytearray((tmp_path / "broken.flac").read_bytes())
-    data[len(data) // 2 : len(data) // 2 + 2000] = bytes(2000)
-    (tmp_path / "broken.flac").write_bytes(data)
+    if how == "scratched flac":
+        write(path, [sentence], "flac", 16_000, format="flac")
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2 : len(data) // 2 + 2000] = bytes(2000)
+        path.write_bytes(data)
+        return
+    parts = []  # an Ogg whose second stream has another codec
+    for codec in ("libopus", "flac"):
+        file = io.BytesIO()
+        write(file, [np.repeat(sentence, 3, axis=1)], codec, 48_000, format="ogg")
+        parts.append(file.getvalue())
+    path.write_bytes(b"".join(parts))
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [("scratched flac", "of its 3.0 s are missing"), ("chained ogg", "cannot be read beyond 3.0 s")],
+)
+def test_what_could_not_be_read_stands_on_standard_error_and_in_the_report_and_the_exit_status_tells(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], how: str, said: str
+) -> None:
+    damaged(tmp_path / "talk", how)
     report = tmp_path / "report.tsv"
-    arguments = ["transcribe", str(tmp_path / "broken.flac"), "--format", "json", "--report", str(report)]
-    assert main([*arguments, "--model", str(model)]) == 0
+    arguments = ["transcribe", str(tmp_path / "talk"), "--format", "json", "--report", str(report)]
+    assert main([*arguments, "--model", str(model)]) == 1
     told = capsys.readouterr()
     (warning,) = json.loads(told.out)["warnings"]
-    assert "of its 3.0 s are missing" in warning
-    assert f"broken.flac: {warning}" in told.err
+    assert said in warning
+    assert f"talk: {warning}" in told.err
     assert "\twarning\t" in report.read_text() and warning in report.read_text()
+    assert main(["align", str(tmp_path / "talk"), "city", "--model", str(model)]) == 1
+    assert f"talk: {warning}" in capsys.readouterr().err
+
+
+def test_how_many_recordings_were_read_only_in_part_is_counted(
+    recordings: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged(recordings / "talk.ogg", "chained ogg")
+    arguments = ["transcribe", str(recordings), "--output", str(tmp_path / "out"), "--model", str(model)]
+    assert main(arguments) == 1
+    assert capsys.readouterr().err.endswith("speech: 4 done (1 only in part)\n")
 
 
 def test_a_text_that_is_probably_wrong_is_one_line(

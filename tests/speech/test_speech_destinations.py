@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from common.commands.outputs import Job
 from common.errors import InputError
 from speech.arguments import make_speech_parser
+from speech.cli import main
 from speech.destinations import chosen_formats, chosen_inputs, chosen_jobs
 
 
@@ -65,6 +67,48 @@ def test_what_cannot_be_meant_is_one_line(command: str, reason: str) -> None:
     with pytest.raises((InputError, SystemExit)) as caught:
         planned(command)
     assert isinstance(caught.value, SystemExit) or reason in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "transcribe words.txt --overwrite --output words.txt",
+        "transcribe more words.txt --overwrite --output .",
+        "transcribe talk.opus --overwrite --output link.txt",
+        "transcribe talk.opus --report talk.opus",
+        "transcribe talk.opus --report twin.opus",
+        "transcribe --list list.tsv --report list.tsv",
+        "transcribe talk.opus --grammar menu.txt --overwrite --output menu.txt",
+        "transcribe - --report talk.opus < talk.opus",
+        "align talk.opus words.txt --output talk.opus",
+        "align talk.opus words.txt --output words.txt",
+        "align data.tsv --output data.tsv",
+        "align data.tsv --output more/a.wav",
+        "export --check data.tsv --output more/a.wav",
+        "export --model model --output model/model.safetensors",
+        "average model model --output model",
+        "count-lm --text words.txt --model model --output model",
+    ],
+)
+def test_no_output_may_be_one_of_the_inputs(
+    folder: Path, command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("words.txt").write_text("a few words")
+    Path("link.txt").symlink_to("talk.opus")
+    Path("twin.opus").hardlink_to("talk.opus")
+    Path("list.tsv").write_text("talk.opus\n")
+    Path("menu.txt").write_text("on\noff\n")
+    Path("data.tsv").write_text("path\ttext\nmore/a.wav\ta few words\n")
+    for name in ("config.json", "model.safetensors", "README.md"):
+        Path("model").mkdir(exist_ok=True)
+        Path("model", name).write_text(name)
+    before = {path: path.read_bytes() for path in folder.rglob("*.*")}
+    command, _, piped = command.partition(" < ")
+    with Path(piped or os.devnull).open() as file:
+        monkeypatch.setattr("sys.stdin", file)
+        assert main(command.split()) == 1
+    assert "is one of the inputs, which would be lost" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in folder.rglob("*.*")} == before
 
 
 def test_other_options_and_another_model_make_a_transcript_again(folder: Path) -> None:

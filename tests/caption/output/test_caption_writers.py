@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from caption.captioner import Caption
-from caption.output.writers import CaptionTable, as_json, as_named_text, as_row, as_text, header
+from caption.output.tables import CaptionTable
+from caption.output.writers import as_json, as_named_text, as_row, as_text, header
 from common.errors import InputError
 
 # The tables that need nothing of a photograph but its path.
@@ -45,6 +46,7 @@ def rows(path: Path, format: str) -> list[tuple[str, str]]:
 def test_text_is_the_caption_alone_or_behind_its_path() -> None:
     assert as_text(caption()) == "a dog runs\n"
     assert as_named_text("a/b.jpg", caption()) == "a/b.jpg\ta dog runs\n"
+    assert as_named_text("a\nb\tc.jpg", caption()) == "a\\nb\\tc.jpg\ta dog runs\n"
 
 
 @given(path=NAMES, caption=CAPTIONS)
@@ -77,7 +79,7 @@ def test_a_table_goes_on_where_it_stopped(tmp_path: Path, format: str) -> None:
     path = tmp_path / "new" / "table"
     CaptionTable(path, format).add("a.jpg", caption())
     table = CaptionTable(path, format)
-    assert table.paths == {"a.jpg"}
+    assert table.captions == {"a.jpg": "a dog runs"}
     table.add('b,"c".jpg', caption("zwei"))
     assert rows(path, format) == [("a.jpg", "a dog runs"), ('b,"c".jpg', "zwei")]
 
@@ -92,9 +94,9 @@ def test_a_line_torn_at_any_byte_is_dropped(tmp_path: Path, format: str) -> None
     for length in range(len(data)):
         path.write_bytes(data[:length])
         torn = CaptionTable(path, format)
-        assert torn.paths <= {"é.jpg", "ü.jpg"}
+        assert torn.captions.keys() <= {"é.jpg", "ü.jpg"}
         for name, text in [("é.jpg", "a dog runs"), ("ü.jpg", "über")]:
-            if name not in torn.paths:
+            if name not in torn.captions:
                 torn.add(name, caption(text))
         assert path.read_bytes() == data
 
@@ -165,7 +167,7 @@ def test_a_torn_page_goes_on_after_its_last_whole_figure(tmp_path: Path) -> None
         table.add(str(path), caption())
     target.write_bytes(target.read_bytes()[:-20])
     again = CaptionTable(target, "html")
-    assert again.paths == {str(paths[0])}
+    assert again.captions.keys() == {str(paths[0])}
     for path in paths[1:]:
         again.add(str(path), caption())
     assert [figure["path"] for figure in Page(target.read_text()).figures] == [str(path) for path in paths]

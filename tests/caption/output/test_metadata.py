@@ -19,7 +19,7 @@ from common.errors import InputError
 # What XML can hold.
 TEXTS = st.text(
     st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff"), min_size=1, max_size=60
-)
+).filter(str.strip)  # spaces alone describe nothing
 
 
 def picture(mode: str = "RGB") -> Image.Image:

@@ -82,6 +82,20 @@ def test_four_drawings_are_learned_by_heart(trained: TrainOptions) -> None:
         assert 0.0 < described.confidence <= 1.0 and described.log_prob < 0.0
 
 
+def test_a_run_that_never_made_a_step_may_begin_otherwise(
+    manifest: Path, tmp_path: Path, trained: TrainOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyError("the power fails")
+
+    assert (trained.run / "run.json").is_file()
+    monkeypatch.setattr(CaptionModule, "training_step", stop)
+    for seed in (1, 2):
+        with pytest.raises(KeyError):
+            train(options(manifest, tmp_path, seed=seed))
+    assert not (tmp_path / "run" / "run.json").exists()
+
+
 def test_a_finished_run_is_not_done_again(trained: TrainOptions) -> None:
     before = (trained.run / "everything" / "last.ckpt").stat().st_mtime_ns
     train(trained)

@@ -9,6 +9,7 @@ import platform
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -23,6 +24,8 @@ from common.commands.command import (
     run_command,
 )
 from common.errors import InputError
+
+ROOT = Path(__file__).parents[3]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -242,3 +245,47 @@ print(fill())
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     # Huge pages, where the system gives them, are 512 usual ones.
     assert (int(done.stdout) < 40) == keep, done.stderr
+
+
+CLOSED = """
+import sys
+from common.commands.command import run_command
+from common.errors import InputError
+
+def main():
+    if not sys.stdin.buffer.read():
+        print("nothing came", file=sys.stderr)
+    print("result")
+
+sys.exit(run_command("speech", main))
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a shell's")
+@pytest.mark.parametrize(
+    ("how", "status", "out", "said"),
+    [
+        ("<&-", 0, "result\n", "nothing came\n"),
+        (">&-", 1, "", "nothing came\nspeech: standard output: cannot be written: Bad file descriptor\n"),
+        ("2>&-", 0, "result\n", ""),
+        ("<&- >&- 2>&-", 1, "", ""),
+        (
+            "> /dev/full",
+            1,
+            "",
+            "nothing came\nspeech: standard output: cannot be written: No space left on device\n",
+        ),
+    ],
+)
+def test_streams_may_be_closed_or_full(how: str, status: int, out: str, said: str) -> None:
+    if "/dev/full" in how and not Path("/dev/full").exists():
+        pytest.skip("no such device here")
+    command = ["sh", "-c", f'exec "$0" -c "$1" {how}', sys.executable, CLOSED]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert (done.returncode, done.stdout, done.stderr) == (status, out, said)
+
+
+def test_a_name_that_would_break_the_line_or_rule_the_terminal_is_shown_harmlessly() -> None:
+    error = InputError("new\nline\x1b[2J\x9b.wav", "is empty")
+    assert str(error) == r"new\nline\x1b[2J\x9b.wav: is empty"
+    assert error.path == "new\nline\x1b[2J\x9b.wav"

@@ -200,12 +200,12 @@ def test_whatever_a_file_is_called_its_line_is_read_as_it_was_written(
     output: str, path: str, size: int, changed: int
 ) -> None:
     folder = Path(f"ledger{time.monotonic_ns()}")
-    source, state = Source(path, size, changed), Path(os.devnull).stat()
+    source, state = Source(path, size, changed), (12, 345)
     for beam in (1, 2):
         ledger = Ledger(folder, {"beam": beam})
-        ledger.note(folder / f"{output}.txt", source, state)
+        ledger.note(f"{output}.txt", source, state)
         ledger.close()
-    first, second = Ledger(folder, {"beam": 2}).records(folder / f"{output}.txt")
+    first, second = Ledger(folder, {"beam": 2}).records(f"{output}.txt")
     assert first.source == second.source == source
     read = Ledger(folder, {"beam": 2})
     assert read.is_current(second) and not read.is_current(first)
@@ -215,23 +215,46 @@ def test_whatever_a_file_is_called_its_line_is_read_as_it_was_written(
 @given(st.data())
 def test_a_ledger_that_was_torn_anywhere_is_read_up_to_there_and_goes_on(data: st.DataObject) -> None:
     folder = Path(f"ledger{time.monotonic_ns()}")
-    state = Path(os.devnull).stat()
-    ledger = Ledger(folder, {})
+    folder.mkdir()
+    state = (12, 345)
+    digest = data.draw(st.sampled_from(["", "0123456789abcdef"]))
+    ledger = Ledger(folder, {}, lambda *_: digest)
     for number in range(3):
-        ledger.note(folder / f"{number}.txt", Source(str(number)), state)
+        (folder / str(number)).touch()
+        found = (folder / str(number)).stat()
+        ledger.note(f"{number}.txt", Source(str(number), found.st_size, found.st_mtime_ns), state)
     ledger.close()
     whole = (folder / NAME).read_bytes()
     kept = data.draw(st.integers(0, len(whole)))
     (folder / NAME).write_bytes(whole[:kept])
     ledger = Ledger(folder, {})
-    there = [bool(ledger.records(folder / f"{number}.txt")) for number in range(3)]
+    there = [bool(ledger.records(f"{number}.txt")) for number in range(3)]
     assert there == sorted(there, reverse=True)
     assert sum(there) == max(0, whole[:kept].count(b"\n") - 2)
-    ledger.note(folder / "new.txt", Source("new"), state)
+    ledger.note("new.txt", Source("new"), state)
     ledger.close()
     again = Ledger(folder, {})
-    assert [bool(again.records(folder / f"{number}.txt")) for number in range(3)] == there
-    assert [one.source.path for one in again.records(folder / "new.txt")] == ["new"]
+    assert [bool(again.records(f"{number}.txt")) for number in range(3)] == there
+    assert [one.source.path for one in again.records("new.txt")] == ["new"]
+
+
+def test_an_input_that_changed_where_it_does_not_count_is_the_same() -> None:
+    read = []
+
+    def content(path: str, size: int, changed: int) -> str:
+        read.append(path)
+        return Path(path).read_text().partition("#")[0].encode().hex()
+
+    record("a.wav", "one")
+    assert transcribe("a.wav", content=content) == Summary(done=1)
+    record("a.wav", "one# a remark")
+    assert transcribe("a.wav", content=content) == Summary(skipped=1)
+    read.clear()
+    assert transcribe("a.wav", content=content) == Summary(skipped=1)
+    assert not read  # that it is the same is remembered
+    record("a.wav", "two# a remark")
+    assert transcribe("a.wav", content=content) == Summary(done=1)
+    assert transcribe("a.wav") == Summary(skipped=1)
 
 
 def test_a_file_of_somebody_else_is_not_taken_for_a_ledger() -> None:
@@ -246,7 +269,7 @@ def test_a_hundred_thousand_outputs_are_remembered_in_a_moment() -> None:
     (Path("out") / NAME).write_text("\n".join(["#outputs 1", *lines, ""]))
     started = time.process_time()
     ledger = Ledger(Path("out"), {})
-    assert ledger.records(Path("out/99999.txt"))[0].source == Source("../in/99999.wav", 1000, 99999)
+    assert ledger.records("99999.txt")[0].source == Source("../in/99999.wav", 1000, 99999)
     assert time.process_time() - started < 3.0  # a million in half a minute on a slow machine
 
 

@@ -36,6 +36,19 @@ def test_an_output_that_is_an_input_is_refused_by_any_name(tmp_path: Path, how: 
     assert caught.value.path == str(output)
 
 
+def test_a_file_on_standard_input_is_an_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "photo.png").write_bytes(b"pixels")
+    with (tmp_path / "photo.png").open() as file:
+        monkeypatch.setattr("sys.stdin", file)
+        with pytest.raises(InputError, match="is one of the inputs"):
+            require_apart(["-"], [tmp_path / "photo.png"])
+    require_apart(["-"], [tmp_path / "photo.png"])  # it is closed
+
+
+def test_a_device_loses_nothing() -> None:
+    require_apart([os.devnull], [os.devnull])
+
+
 def test_what_is_elsewhere_or_not_there_yet_is_no_input(tmp_path: Path) -> None:
     (tmp_path / "photo.png").write_bytes(b"pixels")
     (tmp_path / "twin.png").write_bytes(b"pixels")

@@ -25,7 +25,7 @@ from common.training.loop import (
     one_cycle,
     usable_precision,
 )
-from common.training.run_record import keep_record
+from common.training.run_record import RunRecord, run_record
 
 
 class Tiny(TrainingModule[nn.Sequential]):
@@ -121,10 +121,36 @@ class Chosen:
     threads: int = 0
 
 
+class Recorded(Tiny):
+    """The same, and what it was begun with is written down."""
+
+    def __init__(self, record: RunRecord, stop_after: int | None = None) -> None:
+        super().__init__(stop_after)
+        self.record = record
+
+    def configure_callbacks(self) -> list[RunRecord]:
+        return [self.record]
+
+
+def begin(run: Path, chosen: Chosen, data: list[str]) -> None:
+    """Make a run's first step."""
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        fit(Recorded(run_record(run, chosen, data), stop_after=1), batches(), options(run))
+
+
+def test_a_run_that_never_made_a_step_may_begin_otherwise(tmp_path: Path) -> None:
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        fit(Recorded(run_record(tmp_path, Chosen(tmp_path), []), stop_after=0), batches(), options(tmp_path))
+    run_record(tmp_path, Chosen(tmp_path, epochs=4), [])
+    begin(tmp_path, Chosen(tmp_path, epochs=5), [])
+    with pytest.raises(InputError, match="epochs 4 in place of 5"):
+        run_record(tmp_path, Chosen(tmp_path, epochs=4), [])
+
+
 def test_a_run_goes_on_with_what_it_was_begun_with(tmp_path: Path) -> None:
-    keep_record(tmp_path / "run", Chosen(tmp_path / "run"), ["one", "two"])
+    begin(tmp_path / "run", Chosen(tmp_path / "run"), ["one", "two"])
     (tmp_path / "run").rename(tmp_path / "moved")
-    keep_record(tmp_path / "moved", Chosen(tmp_path / "moved", threads=2), ["one", "two"])
+    run_record(tmp_path / "moved", Chosen(tmp_path / "moved", threads=2), ["one", "two"])
     stored = json.loads((tmp_path / "moved" / "run.json").read_text())
     assert stored["options"] == {"train": ["a.tsv"], "epochs": 3}
     assert stored["versions"]["torch"] == torch.__version__
@@ -142,24 +168,24 @@ def test_a_run_goes_on_with_what_it_was_begun_with(tmp_path: Path) -> None:
 def test_a_run_that_was_begun_otherwise_is_refused_with_the_difference(
     tmp_path: Path, changes: dict[str, Any], data: list[str], difference: str
 ) -> None:
-    keep_record(tmp_path, Chosen(tmp_path), ["one", "two"])
+    begin(tmp_path, Chosen(tmp_path), ["one", "two"])
     with pytest.raises(InputError) as caught:
-        keep_record(tmp_path, Chosen(tmp_path, **changes), data)
+        run_record(tmp_path, Chosen(tmp_path, **changes), data)
     assert difference in str(caught.value) and "choose a new directory" in str(caught.value)
 
 
 def test_another_pytorch_is_a_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    keep_record(tmp_path, Chosen(tmp_path), [])
+    begin(tmp_path, Chosen(tmp_path), [])
     monkeypatch.setattr(torch, "__version__", "9.0")
     with pytest.raises(InputError, match=r'torch "9\.0" in place of'):
-        keep_record(tmp_path, Chosen(tmp_path), [])
+        run_record(tmp_path, Chosen(tmp_path), [])
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"options": 3}'])
 def test_a_damaged_record_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "run.json").write_text(content)
     with pytest.raises(InputError):
-        keep_record(tmp_path, Chosen(tmp_path), [])
+        run_record(tmp_path, Chosen(tmp_path), [])
 
 
 def recurrent(cell: Any) -> RecurrentStack:

@@ -105,6 +105,19 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(
         assert torch.equal(weight, resumed[name]), name
 
 
+def test_a_run_that_never_made_a_step_may_begin_otherwise(
+    options: LanguageModelOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> Tensor:
+        raise KeyError("the power fails")
+
+    monkeypatch.setattr(LanguageModule, "training_step", stop)
+    for words in (25_000, 20):
+        with pytest.raises(KeyError):
+            train_language_model(dataclasses.replace(options, words=words))
+    assert not (options.run / "run.json").exists()
+
+
 def test_a_run_is_not_gone_on_with_other_words(options: LanguageModelOptions) -> None:
     options = dataclasses.replace(options, epochs=1)
     train_language_model(options)

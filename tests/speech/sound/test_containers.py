@@ -219,3 +219,28 @@ def test_a_chained_ogg_is_read_as_far_as_its_codec_and_says_that_more_is_there(t
     samples, reader = read(path)
     assert samples.shape[1] == pytest.approx(1.5 * SAMPLE_RATE, abs=500)
     assert reader.warnings[0].startswith("cannot be read beyond 1.5 s")
+
+
+def test_a_track_that_begins_midway_in_a_broadcast_hinders_nothing() -> None:
+    file = io.BytesIO()
+    write(file, [tone(48_000, 3.0)], "ac3", 48_000, format="mpegts")
+    packets = [file.getvalue()[start : start + 188] for start in range(0, len(file.getvalue()), 188)]
+    sound = packets[len(packets) // 2 :]
+    # ISO/IEC 13818-1, 2.4.3.2: thirteen bits behind the first byte are the number of the packet's track.
+    others = [one[:1] + (int.from_bytes(one[1:3], "big") ^ 7).to_bytes(2, "big") + one[3:] for one in sound]
+    mixed = [one for pair in zip(sound, others, strict=True) for one in pair]
+    reader = AudioReader(io.BytesIO(b"".join([*packets[: len(packets) // 2], *mixed])))
+    seconds = sum(piece.shape[1] for piece in reader) / SAMPLE_RATE
+    assert seconds == pytest.approx(3.0, abs=0.05)
+
+
+def test_a_damaged_clock_makes_no_hours_of_silence() -> None:
+    file = io.BytesIO()
+    write(file, [tone(22_050, 0.3)], "pcm_s16le", 22_050, format="caf")
+    data = bytearray(file.getvalue())
+    frames = data.index(b"desc") + 12 + 20  # of a packet
+    assert data[frames : frames + 4] == (1).to_bytes(4, "big")
+    data[frames : frames + 4] = (0x20001).to_bytes(4, "big")
+    reader = AudioReader(io.BytesIO(data))
+    assert sum(piece.shape[1] for piece in reader) / SAMPLE_RATE < 3700.0
+    assert reader.warnings[0].startswith("damaged")

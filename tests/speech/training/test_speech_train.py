@@ -17,7 +17,7 @@ from common.models.files import read_model
 from speech import Recognizer
 from speech.cli import main
 from speech.training.pronunciations import PHONES, read_pronunciations
-from speech.training.train import _dev_sets, phones_of
+from speech.training.train import SpeechModule, _dev_sets, phones_of
 
 
 @pytest.fixture
@@ -106,6 +106,21 @@ def test_dev_sets_of_one_file_name_are_told_apart(manifest: Path) -> None:
         others.append(folder / "train.tsv")
     assert list(_dev_sets([*others, others[0]])) == ["old/train", "new/train"]
     assert list(_dev_sets([manifest])) == ["train"]
+
+
+def test_a_run_that_never_made_a_step_may_begin_otherwise(
+    manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyError("the power fails")
+
+    monkeypatch.setattr(SpeechModule, "training_step", stop)
+    shared = ["--train", str(manifest), "--dev", str(manifest), "--cache", str(tmp_path / "cache")]
+    sizes = ["--hidden-size", "8", "--channels", "8", "--speeds", "1.0", "--run", str(tmp_path / "run")]
+    for seed in ("1", "2"):
+        with pytest.raises(KeyError):
+            main(["train", *shared, *sizes, "--seed", seed])
+    assert not (tmp_path / "run" / "run.json").exists()
 
 
 def test_a_run_is_not_gone_on_with_by_other_recordings(
