@@ -31,8 +31,8 @@ BELOW = {
 ORDER = {
     "common": "errors files manifest core models commands training benchmark lessons",
     "speech": """bundled options sound model language search placing output pool transcript original_text
-        reading pipeline stream recognizer measuring training export peers benchmark arguments destinations
-        cli""",
+        reading pipeline stream recognizer measuring training export peers stages benchmark arguments
+        destinations cli""",
     "caption": """options images model output captioner data measuring training search sources arguments
         destinations export benchmark cli""",
     "demos": "shell live caption_page speech_page",
