@@ -243,9 +243,12 @@ class _Gathered:
         """What has been gathered: samples (samples, channels), of which none is no number or absurd."""
         frame = self._fifo.read(0, partial=True) if self._fifo.samples else None
         for plain in self._convert.resample(frame) if frame is not None else ():
-            samples = plain.to_ndarray().reshape(-1, plain.layout.nb_channels)
+            interleaved = plain.to_ndarray().astype(np.float32, copy=False)
+            samples = interleaved.reshape(-1, plain.layout.nb_channels)
             # Written so that NaN, which compares with nothing, goes too.
-            yield np.where(np.abs(samples) <= LARGEST_SAMPLE, samples, np.float32(0.0)), self._rate
+            if not -LARGEST_SAMPLE <= samples.min(initial=0.0) <= samples.max(initial=0.0) <= LARGEST_SAMPLE:
+                samples = np.where(np.abs(samples) <= LARGEST_SAMPLE, samples, np.float32(0.0))
+            yield samples, self._rate
 
 
 def _pieces(length: int, most: int) -> Iterator[int]:
