@@ -1,8 +1,8 @@
 """What recognising costs, beside others, in one run on the same recordings.
 
 `python -m speech.benchmark` times the recogniser from samples to text, its peers (`speech/peers.py`), and the
-bound that this machine's own matrix multiplication sets; and a cold start of the command beside a bare
-`import torch, torchaudio`.
+bound that this machine's own matrix multiplication sets; what each stage costs of a recording in a file; and
+a cold start of the command beside a bare `import torch, torchaudio`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,10 @@ from speech.options import DecodingOptions
 from speech.peers import peers
 from speech.recognizer import Recognizer
 from speech.sound.audio import SAMPLE_RATE, load_audio
+from speech.stages import STAGES, encode, stage_costs
+
+# What recordings are stored in, with the encoder and the sample rate.
+STORED = {"opus": ("libopus", 48_000), "mp3": ("libmp3lame", 44_100)}
 
 SAMPLES = Path(__file__).parent / "samples"
 
@@ -123,6 +128,27 @@ def multiplication_speed(dtype: torch.dtype = torch.float32, repeats: int = 3, s
     return 10 * 2.0 * size**3 / _fastest(multiply, repeats)
 
 
+def print_stages(recognizer: Recognizer, samples: Tensor, repeats: int) -> None:
+    """Print what each stage of a recording in a file costs; the fastest of several runs counts.
+
+    Args:
+        recognizer: that is measured, on as many threads as PyTorch has.
+        samples: (samples,) of the recording.
+        repeats: runs for each kind of file.
+    """
+    columns = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for suffix, (codec, rate) in STORED.items():
+            path = Path(folder) / f"recording.{suffix}"
+            encode(path, samples, codec, rate)
+            runs = [stage_costs(recognizer, path, DecodingOptions())[0] for _ in range(repeats)]
+            columns[suffix] = min(runs, key=lambda run: sum(run.values()))
+    print(f"\nstage, seconds of the processor{'':8}" + "".join(f"{suffix:>8}" for suffix in columns))
+    for stage in STAGES:
+        print(f"  {stage:37}" + "".join(f"{column[stage]:8.2f}" for column in columns.values()))
+    print(f"  {'all':37}" + "".join(f"{sum(column.values()):8.2f}" for column in columns.values()))
+
+
 def cold_start(recording: Path, model: str, repeats: int) -> tuple[float, float]:
     """Seconds from nothing to a transcript of one recording, and those of importing PyTorch alone."""
 
@@ -207,6 +233,7 @@ def main() -> int:
         for cost in costs:
             ratio = cost.seconds / costs[0].seconds
             print(f"  {cost.name:39} {cost.seconds:7.2f}  {cost.real_time_factor:16.4f}  {ratio:10.2f}")
+    print_stages(Recognizer.load(arguments.model, threads=1), torch.cat(recordings), arguments.repeats)
     ours, bare = cold_start(paths[0], arguments.model, arguments.repeats)
     print(f"\ncold start: a transcript in {ours:.2f} s, import torch, torchaudio in {bare:.2f} s", end="")
     print(f", ratio {ours / bare:.2f}")

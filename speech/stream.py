@@ -160,7 +160,7 @@ def piped(file: BinaryIO) -> Iterator[Tensor]:
     while len(head) < HEAD_BYTES and (data := read(HEAD_BYTES - len(head))):
         head += data
     if begins_a_file(head):
-        for piece in AudioReader(cast(BinaryIO, _Pipe(head, file))):
+        for piece in AudioReader(cast(BinaryIO, _Pipe(head, file)), piece_seconds=0.0):
             yield piece[0]
         return
     data, odd = head, b""

@@ -6,7 +6,7 @@ and the best of a range of words. Of a history only the last words matter, so ma
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -20,6 +20,55 @@ _SPECIAL = 2
 
 # The history before the first word.
 NOTHING = 0
+
+
+# Bits of a word's number among those of a lexicon and the two beside them; a history has what is left.
+_WORD_BITS = 20
+
+# Answers that are remembered of each kind, in tables of 3 MB.
+_ANSWERS = 1 << 17
+
+_NO_KEY = -1
+_HASH_FACTOR = np.uint64(0x9E3779B97F4A7C15)  # 2 ** 64 divided by the golden ratio (Knuth 1973, 6.4)
+
+
+class Remembered:
+    """Answers that were computed once: a search asks most questions again in the next step.
+
+    Each question has one place in a table, and an answer stays until another takes its place.
+
+    Args:
+        places: a power of two.
+    """
+
+    def __init__(self, places: int) -> None:
+        self._keys = np.full(places, _NO_KEY)
+        self._answers = np.zeros(places)
+        self._last = np.zeros(places, np.int64)  # question that asked for a place last
+        self._shift = np.uint64(64 - (places - 1).bit_length())
+
+    def __call__(self, keys: Numbers, compute: Callable[[Numbers], Values]) -> Values:
+        """The answer to each question.
+
+        Args:
+            keys: of the questions, (questions,), 0 or more; no two questions share one.
+            compute: answers those whose places in `keys` it is given.
+        """
+        places = ((keys.view(np.uint64) * _HASH_FACTOR) >> self._shift).view(np.int64)
+        answers = self._answers[places]
+        missing = np.flatnonzero(self._keys[places] != keys)
+        if len(missing) == 0:
+            return answers
+        taken = places[missing]
+        # Of those that share a place, often because they are the same, one is computed and stays.
+        self._last[taken] = missing
+        first = missing[self._last[taken] == missing]
+        self._keys[places[first]], self._answers[places[first]] = keys[first], compute(first)
+        answers[missing] = self._answers[taken]
+        others = missing[self._keys[taken] != keys[missing]]
+        if len(others):
+            answers[others] = compute(others)
+        return answers
 
 
 class NgramScores:
@@ -68,6 +117,8 @@ class NgramHistories:
         # Of each history, its contexts in the model, which are all that matters of it.
         self._contexts = np.repeat(self._model.start[:, None], 64, axis=1)
         self._known = {tuple(self._model.start.tolist()): NOTHING}
+        self._log_probs = Remembered(_ANSWERS)
+        self._best = Remembered(_ANSWERS)
 
     def after(self, histories: Numbers, words: Numbers) -> Numbers:
         """Each history and one word more, by its number in the lexicon, or `UNKNOWN`."""
@@ -89,14 +140,24 @@ class NgramHistories:
     def log_probs(self, histories: Numbers, words: Numbers | int) -> Values:
         """Of words of the lexicon by number, `UNKNOWN` or `END`, after each history."""
         words = np.broadcast_to(np.asarray(words), histories.shape)
+        keys = histories << _WORD_BITS | (words + _SPECIAL)
+        return self._log_probs(keys, lambda asked: self._compute_log_probs(histories[asked], words[asked]))
+
+    def best(self, histories: Numbers, first: Numbers, last: Numbers) -> Values:
+        """The highest of the words from `first` to before `last`, which is behind it, after each history."""
+        keys = (histories << _WORD_BITS | first) << _WORD_BITS | last
+        return self._best(keys, lambda asked: self._find_best(histories[asked], first[asked], last[asked]))
+
+    def _compute_log_probs(self, histories: Numbers, words: Numbers) -> Values:
+        """As `log_probs`."""
         numbers = self._scores.numbers[words + _SPECIAL]
         found = self._model.log_probs(self._contexts[:, histories], numbers)
         # A word that only the lexicon knows is one of all those that the language model does not know.
         found[(numbers == ngram.UNKNOWN) & (words != UNKNOWN)] += self._model.unknown_share
         return found
 
-    def best(self, histories: Numbers, first: Numbers, last: Numbers) -> Values:
-        """The highest of the words from `first` to before `last`, which is behind it, after each history."""
+    def _find_best(self, histories: Numbers, first: Numbers, last: Numbers) -> Values:
+        """As `best`."""
         scores, contexts = self._scores, self._contexts[:, histories]
         low, high = scores.known_before[first], scores.known_before[last]
         if len(scores.numbers) == len(self._model.vocabulary):

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from common.errors import InputError
-from speech.sound.containers import LARGEST_SAMPLE, LOWEST_RATE, Decoded, Track
+from speech.sound.containers import LARGEST_SAMPLE, LOWEST_RATE, PIECE_SECONDS, Decoded, Track
 from speech.sound.truncation import cut_short
 
 __all__ = ["LARGEST_SAMPLE", "LOWEST_RATE", "SAMPLE_RATE", "AudioOptions", "AudioReader", "load_audio"]
@@ -61,7 +61,7 @@ class AudioOptions:
 class AudioReader:
     """A recording that is read piece by piece, in memory that does not grow with its length.
 
-    Iterating over it gives samples (channels, samples) float32 at 16 kHz, a fraction of a second at a time.
+    Iterating over it gives samples (channels, samples) float32 at 16 kHz, a piece at a time.
     There is one channel, the mean of all - the louder one, where they cancel each other -, unless they are to
     be kept apart. Where the container says that nothing was recorded, and in place of what cannot be decoded,
     there is silence: the time in the samples is the recording's own.
@@ -69,6 +69,8 @@ class AudioReader:
     Args:
         source: a file's path, or an open binary file.
         options: which of its sound is read.
+        piece_seconds: of sound that are gathered for a piece; small pieces take several times as long. 0
+            gives at once what was decoded, for sound that is only just being said.
 
     Attributes:
         name: what a message calls the recording.
@@ -81,12 +83,15 @@ class AudioReader:
             through.
     """
 
-    def __init__(self, source: Source, options: AudioOptions | None = None) -> None:
+    def __init__(
+        self, source: Source, options: AudioOptions | None = None, piece_seconds: float = PIECE_SECONDS
+    ) -> None:
         self.name = _name(source)
         self.offset_seconds = 0.0
         self.warnings: list[str] = []
         self._source = source
         self._options = options or AudioOptions()
+        self._piece_seconds = piece_seconds
 
     def __iter__(self) -> Iterator[Tensor]:
         _require_file(self._source, self.name)
@@ -102,7 +107,7 @@ class AudioReader:
 
     def _read(self, container: av.container.InputContainer, number: int) -> Iterator[Tensor]:
         """The samples of one track of the open container."""
-        track = Track(container, self.name, number)
+        track = Track(container, self.name, number, self._piece_seconds)
         self.offset_seconds, self.warnings = track.offset_seconds, track.warnings
         yield from _resampled(_apart(track) if self._options.split_channels else _mixed(track))
         short = "" if track.warnings else cut_short(self._source, track.formats, track.seconds)
@@ -297,17 +302,25 @@ def _mixed(track: Track) -> Iterator[Decoded]:
     """
     energies = np.zeros(0)  # of each channel, and of their mean; what is long ago counts less
     for samples, rate in track:
-        mean = samples.mean(axis=1, keepdims=True, dtype=np.float32)
-        channels = samples.shape[1]
-        if channels > 1:
-            if len(energies) != channels + 1:
-                energies = np.zeros(channels + 1)
-            energies *= 0.5 ** (len(samples) / rate / _CANCELLING_HALF_LIFE)
-            energies += len(samples) * np.append(samples.var(axis=0), mean.var())
-            loudest = int(energies[:-1].argmax())
-            if energies[-1] < CANCELLED * energies[loudest]:
-                mean = np.ascontiguousarray(samples[:, loudest, None])
-        yield mean, rate
+        if samples.shape[1] == 1:
+            yield samples, rate
+            continue
+        channels = np.ascontiguousarray(samples.T)  # many times faster to go through than (samples, 2)
+        mean = channels.sum(axis=0, dtype=np.float32) / np.float32(len(channels))
+        if len(energies) != len(channels) + 1:
+            energies = np.zeros(len(channels) + 1)
+        energies *= 0.5 ** (len(samples) / rate / _CANCELLING_HALF_LIFE)
+        energies += [_energy(channel) for channel in (*channels, mean)]
+        loudest = int(energies[:-1].argmax())
+        if energies[-1] < CANCELLED * energies[loudest]:
+            mean = channels[loudest]
+        yield mean[:, None], rate
+
+
+def _energy(samples: NDArray[np.float32]) -> float:
+    """Of samples (samples,), at least one: the squares of what is no constant offset, added up."""
+    varying = samples - samples.mean()
+    return float(varying @ varying)
 
 
 def _apart(track: Track) -> Iterator[Decoded]:

@@ -55,22 +55,26 @@ class SpeechDetector(nn.Module):
     """Silero's voice activity detector for 16 kHz, on the suite's own recurrent core.
 
     The package's own class takes one window a call, and importing it sets the whole process to one thread.
-    Here the convolutions read many windows at once and the LSTM is the fused loop: a tenth of the time,
-    and nothing but the weights is read.
+    Here the convolutions read many windows at once, the LSTM is the fused loop, and what the package has as
+    a convolution with sines and cosines is a fast Fourier transform: a tenth of the time, and nothing but
+    the weights is read.
 
     It hears loud speech only: of clips of one digit at a peak of 0.03 it misses seven in ten. So every
     window is brought to the level that speech has, as the features are: of 300 dev recordings in 16 bits it
     then misses none, whether their peak is at -1 or at -70 dB.
     """
 
+    SPECTRUM = 256  # samples of which a spectrum is taken, every half of it
     CONTEXT = 64  # samples of the window before, in front of each window
     LEVEL = 0.4  # root mean square to which the loudest window so far is brought
     LEAST_LEVEL = 3e-5  # one step of 16-bit sound: what is still quieter is not raised any further
     HALF_LIFE = 10.0  # seconds after which a loud window counts half
 
+    spectrum_window: Tensor
+
     def __init__(self) -> None:
         super().__init__()
-        self.stft_conv = nn.Conv1d(1, 258, 256, stride=128, bias=False)
+        self.register_buffer("spectrum_window", torch.hann_window(self.SPECTRUM), persistent=False)
         self.conv1 = nn.Conv1d(129, 128, 3, padding=1)
         self.conv2 = nn.Conv1d(128, 64, 3, stride=2, padding=1)
         self.conv3 = nn.Conv1d(64, 64, 3, stride=2, padding=1)
@@ -96,7 +100,11 @@ class SpeechDetector(nn.Module):
         with without_initial_weights():
             detector = cls()
         detector.load_state_dict(
-            {name.replace("lstm_cell.", "recurrent.layers.0.0."): weights[name] for name in weights}
+            {
+                name.replace("lstm_cell.", "recurrent.layers.0.0."): weights[name]
+                for name in weights
+                if not name.startswith("stft_conv.")
+            }
         )
         return detector.eval().requires_grad_(False)
 
@@ -116,8 +124,9 @@ class SpeechDetector(nn.Module):
         windows = samples.view(-1, WINDOW)
         ends = windows[:, -self.CONTEXT :]
         windows = torch.cat([torch.cat([state.context, ends[:-1]]), windows], dim=1)
-        levels = self._levels(windows, state.level)
         windows = windows - windows.mean(dim=1, keepdim=True)  # a constant offset is no sound
+        # PyTorch's `std` takes ten times as long.
+        levels = self._levels(windows.square().mean(dim=1).sqrt(), state.level)
         windows = windows * (self.LEVEL / torch.tensor(levels)).unsqueeze(1)
         probabilities, recurrent = self.probabilities(windows, state.recurrent)
         return probabilities, DetectorState(ends[-1:].clone(), levels[-1], recurrent)
@@ -125,19 +134,19 @@ class SpeechDetector(nn.Module):
     def probabilities(self, windows: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """The network itself: windows with their context (windows, 576) -> probabilities (windows,)."""
         x = nn.functional.pad(windows, (0, self.CONTEXT), mode="reflect")
-        x = self.stft_conv(x.unsqueeze(1))  # (windows, 2 * 129, 4): real parts, imaginary parts
-        x = (x[:, :129] ** 2 + x[:, 129:] ** 2).sqrt()
+        frames = x.unfold(1, self.SPECTRUM, self.SPECTRUM // 2) * self.spectrum_window
+        x = torch.fft.rfft(frames).abs().transpose(1, 2)  # (windows, 129, 4)
         for convolution in (self.conv1, self.conv2, self.conv3, self.conv4):
             x = convolution(x).relu()  # in the end (windows, 128, 1)
         hidden, state = self.recurrent(x.squeeze(2).unsqueeze(0), state=state)
         logits = self.final_conv(hidden.relu().transpose(1, 2))  # (1, 1, windows)
         return logits.sigmoid().view(-1), state
 
-    def _levels(self, windows: Tensor, level: float) -> list[float]:
-        """How loud it has been up to each window."""
+    def _levels(self, loudness: Tensor, level: float) -> list[float]:
+        """How loud it has been up to each window, given how loud each is, (windows,)."""
         decay = 0.5 ** (WINDOW / SAMPLE_RATE / self.HALF_LIFE)
         levels = []
-        for loudness in windows.std(dim=1, correction=0).tolist():
-            level = max(level * decay, loudness, self.LEAST_LEVEL)
+        for one in loudness.tolist():
+            level = max(level * decay, one, self.LEAST_LEVEL)
             levels.append(level)
         return levels

@@ -1,0 +1,31 @@
+"""What a search asks an n-gram model twice is answered as it was the first time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from speech.search.ngram_histories import Remembered
+
+
+@pytest.mark.parametrize("places", [1, 4, 64, 4096])
+def test_answers_are_right_however_few_are_remembered(places: int) -> None:
+    remembered, generator = Remembered(places), np.random.default_rng(1)
+    for count in (0, 1, 7, 500, 500, 500):
+        questions = generator.integers(0, 300, count) << 33
+        answers = remembered(questions, lambda asked, of=questions: np.sqrt(of[asked]))
+        assert np.array_equal(answers, np.sqrt(questions))
+
+
+def test_what_was_answered_is_not_computed_again() -> None:
+    computed: list[int] = []
+
+    def compute(asked: np.ndarray) -> np.ndarray:
+        computed.append(len(asked))
+        return asked * 0.5
+
+    remembered, questions = Remembered(1 << 16), np.array([3, 5, 3, 3, 8])
+    first = remembered(questions, compute)
+    assert computed == [3]
+    assert np.array_equal(remembered(questions, compute), first)
+    assert computed == [3]
