@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from common.commands.command import (
     add_average_options,
@@ -12,12 +13,16 @@ from common.commands.command import (
     add_subcommand,
     at_least,
     make_parser,
+    positive,
     share,
 )
 from common.commands.options import add_options, field_docs, shown_value
 from speech.language.options import CountOptions, LanguageModelOptions
 from speech.options import DecodingOptions, TrainOptions
 from speech.output.writers import WRITERS
+
+if TYPE_CHECKING:
+    from common.commands.command import Subcommands
 
 OUTPUT_HELP = (
     "folder for the transcripts, one file a recording and format, in the same folders as the recordings, or "
@@ -37,6 +42,22 @@ def make_speech_parser() -> argparse.ArgumentParser:
     """The parser of all subcommands."""
     parser, subcommands = make_parser("speech", "Recordings become text, offline.")
 
+    for add in (
+        _add_transcribe,
+        _add_listen,
+        _add_align,
+        _add_evaluate,
+        _add_makers,
+        _add_export,
+        _add_generate,
+        _add_demo,
+    ):
+        add(subcommands)
+    return parser
+
+
+def _add_transcribe(subcommands: Subcommands) -> None:
+    """Recordings to text."""
     one = add_subcommand(
         subcommands,
         "transcribe",
@@ -62,6 +83,9 @@ def make_speech_parser() -> argparse.ArgumentParser:
     )
     _add_decoding_options(one)
 
+
+def _add_listen(subcommands: Subcommands) -> None:
+    """The microphone, or a pipe, to text."""
     one = add_subcommand(
         subcommands,
         "listen",
@@ -78,6 +102,9 @@ def make_speech_parser() -> argparse.ArgumentParser:
     )
     _add_decoding_options(one)
 
+
+def _add_align(subcommands: Subcommands) -> None:
+    """A known text to times."""
     one = add_subcommand(
         subcommands,
         "align",
@@ -111,6 +138,9 @@ def make_speech_parser() -> argparse.ArgumentParser:
     _add_model_options(one)
     one.set_defaults(language_model=None)  # what is said is known
 
+
+def _add_evaluate(subcommands: Subcommands) -> None:
+    """Transcripts to scores."""
     one = add_subcommand(
         subcommands,
         "evaluate",
@@ -131,6 +161,9 @@ def make_speech_parser() -> argparse.ArgumentParser:
     )
     _add_decoding_options(one)
 
+
+def _add_makers(subcommands: Subcommands) -> None:
+    """What trains, counts and averages models."""
     one = add_subcommand(
         subcommands,
         "train",
@@ -163,6 +196,9 @@ def make_speech_parser() -> argparse.ArgumentParser:
     )
     add_average_options(one)
 
+
+def _add_export(subcommands: Subcommands) -> None:
+    """A model for other programs."""
     one = add_subcommand(
         subcommands,
         "export",
@@ -181,12 +217,46 @@ def make_speech_parser() -> argparse.ArgumentParser:
         help="run the file on these recordings, greedily, and print its word error rate",
     )
 
+
+def _add_generate(subcommands: Subcommands) -> None:
+    """A language model writes."""
+    one = add_subcommand(
+        subcommands,
+        "generate",
+        "let the language model write on from a beginning",
+        'speech generate --prompt "the old man" --count 3 --top-p 0.9',
+    )
+    one.add_argument("--prompt", default="", metavar="TEXT", help="the beginning (none)")
+    one.add_argument("--count", type=at_least(1), default=1, metavar="N", help="texts (%(default)s)")
+    one.add_argument("--words", type=at_least(1), default=30, metavar="N", help="at most (%(default)s)")
+    one.add_argument(
+        "--temperature",
+        type=positive,
+        default=1.0,
+        metavar="X",
+        help="below 1 the likely comes more often, above 1 the unlikely (%(default)s)",
+    )
+    one.add_argument(
+        "--top-p",
+        type=share,
+        default=1.0,
+        metavar="X",
+        help="draw only among the likeliest words that together have this probability (%(default)s)",
+    )
+    one.add_argument("--seed", type=at_least(0), metavar="N", help="the same texts each time (others)")
+    one.add_argument("--model", default="english", help="bundled model or model directory (%(default)s)")
+    one.add_argument(
+        "--language-model", type=Path, metavar="DIR", help="language model directory (that of the model)"
+    )
+
+
+def _add_demo(subcommands: Subcommands) -> None:
+    """The page."""
     one = add_subcommand(subcommands, "demo", "open the page on this machine", "speech demo --port 7860")
     one.add_argument(
         "--port", type=at_least(1), metavar="N", help="port of the page (the first that is free)"
     )
     _add_decoding_options(one)
-    return parser
 
 
 def _add_track_option(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:

@@ -15,9 +15,7 @@ from typing import TYPE_CHECKING
 
 from common.commands.batch import Outcome, run, write_outputs
 from common.commands.command import check_builds, load_page, resolve_device, run_command
-from common.commands.options import read_options
 from common.commands.outputs import Job
-from common.commands.paths import require_models_apart
 from common.commands.progress import Meter
 from common.errors import InputError, shown
 from common.files import write_whole
@@ -30,10 +28,9 @@ from speech.destinations import (
     is_one_file,
     is_text_file,
     require_alignment_apart,
-    require_manifest_apart,
 )
-from speech.language.options import CountOptions, LanguageModelOptions
-from speech.options import DecodingOptions, TrainOptions
+from speech.makers import MAKERS
+from speech.options import DecodingOptions
 from speech.output.live import live_printer
 from speech.output.writers import LINE_FORMATS, WRITERS, as_json
 
@@ -55,12 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "listen": listen,
         "align": align,
         "evaluate": evaluate,
-        "train": train,
-        "train-lm": train_lm,
-        "count-lm": count_lm,
-        "average": average,
-        "export": export,
         "demo": demo,
+        **MAKERS,
     }
 
     def run_subcommand() -> int:
@@ -224,67 +217,6 @@ def evaluate(arguments: argparse.Namespace) -> int:
     width = max(map(len, fields))
     for name, value in fields.items():
         print(f"{name:{width}} {value:.2f}" if isinstance(value, float) else f"{name:{width}} {value}")
-    return 0
-
-
-def train(arguments: argparse.Namespace) -> int:
-    """Train a recogniser."""
-    check_builds("torchaudio")
-    from speech.training.train import train as train_recognizer
-
-    options = read_options(TrainOptions, arguments)
-    train_recognizer(options)
-    print(options.run / "best")
-    return 0
-
-
-def train_lm(arguments: argparse.Namespace) -> int:
-    """Train a language model."""
-    check_builds()
-    from speech.language.train import train_language_model
-
-    options = read_options(LanguageModelOptions, arguments)
-    train_language_model(options)
-    print(options.run / "best")
-    return 0
-
-
-def count_lm(arguments: argparse.Namespace) -> int:
-    """Make an n-gram language model."""
-    check_builds()
-    from speech.language.count import count_language_model
-
-    options = read_options(CountOptions, arguments)
-    count_language_model(options)
-    print(options.output)
-    return 0
-
-
-def average(arguments: argparse.Namespace) -> int:
-    """Write the mean of several models."""
-    from common.models.averaging import average as average_models
-    from speech.bundled import BUNDLED
-
-    require_models_apart(arguments.models, BUNDLED, arguments.output)
-    average_models(arguments.models, arguments.shares, arguments.output, BUNDLED, "Speech recogniser")
-    return 0
-
-
-def export(arguments: argparse.Namespace) -> int:
-    """Write a recogniser's network as ONNX."""
-    check_builds("torchaudio")
-    from speech.bundled import BUNDLED
-    from speech.export import export as export_network
-    from speech.export import word_error_rate
-    from speech.recognizer import Recognizer
-
-    require_models_apart([arguments.model], BUNDLED, arguments.output)
-    if arguments.check is not None:
-        require_manifest_apart(arguments.check, arguments.output)
-    export_network(Recognizer.load(arguments.model).acoustic.network, arguments.output, arguments.int8)
-    print(arguments.output)
-    if arguments.check is not None:
-        print(f"wer {word_error_rate(arguments.output, arguments.check):.1f}")
     return 0
 
 

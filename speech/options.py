@@ -18,7 +18,7 @@ class DecodingOptions:
     Attributes:
         beam: texts that are followed at once; 1 is greedy.
         beam_margin: texts this much worse than the best are given up, in nats.
-        least: symbols less probable than this are not tried in a step.
+        min_prob: symbols less probable than this are not tried in a step.
         words: say only words that the model knows, and say them as its language model expects; if not, or if
             the model has no words, any letters.
         temperature: the network's log-probabilities are divided by it before words are sought; above 1 it is
@@ -34,7 +34,7 @@ class DecodingOptions:
 
     beam: int = 64
     beam_margin: float = 7.0
-    least: float = 3e-3
+    min_prob: float = 3e-3
     words: bool = True
     temperature: float = 1.2
     lm_weight: float = 0.5
@@ -50,7 +50,7 @@ class DecodingOptions:
             self,
             beam=(1, 100_000),
             beam_margin=(0.0, 1e6),
-            least=(0.0, 1.0),
+            min_prob=(0.0, 1.0),
             temperature=(1e-3, 1e3),
             lm_weight=(0.0, 100.0),
             word_bonus=(-100.0, 100.0),

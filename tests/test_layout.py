@@ -33,7 +33,7 @@ ORDER = {
     "common": "errors files manifest core models commands training benchmark lessons",
     "speech": """bundled options sound model language search placing output pool sources acoustic
         word_finder transcript original_text reading pipeline aligner stream recognizer measuring training
-        export peers stages benchmark arguments destinations cli""",
+        export peers stages benchmark arguments destinations makers cli""",
     "caption": """bundled options images model output captioner data measuring training search sources
         arguments destinations export benchmark cli""",
     "demos": "style shell uploads sound live caption_page speech_page __main__",

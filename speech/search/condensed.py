@@ -30,7 +30,7 @@ class Condensed:
     Args:
         utterances: (steps, symbols) log-probabilities of each, on the CPU.
         temperature: they are divided by.
-        least: symbols less probable than this are not tried.
+        min_prob: symbols less probable than this are not tried.
 
     Attributes:
         lengths: (utterances,) steps that are left of each.
@@ -42,13 +42,13 @@ class Condensed:
         log_blanks: (utterances,) log-probability that all dull steps are blanks.
     """
 
-    def __init__(self, utterances: Sequence[Tensor], temperature: float, least: float) -> None:
-        parts = [_Part(_tempered(log_probs, temperature).numpy(), least) for log_probs in utterances]
+    def __init__(self, utterances: Sequence[Tensor], temperature: float, min_prob: float) -> None:
+        parts = [_Part(_tempered(log_probs, temperature).numpy(), min_prob) for log_probs in utterances]
         self.lengths = np.array([len(part.heard) for part in parts], dtype=np.int64)
         self.heard = _stacked([part.heard for part in parts])
         self.stays = _stacked([part.stays for part in parts])
         self.pauses = _stacked([part.pauses for part in parts])
-        self.likely = _likely(self.heard, least)
+        self.likely = _likely(self.heard, min_prob)
         self.log_blanks = np.array([part.log_blanks for part in parts])
 
 
@@ -57,12 +57,12 @@ class _Part:
 
     Args:
         probabilities: (steps, symbols).
-        least: as above.
+        min_prob: as above.
     """
 
-    def __init__(self, probabilities: Values, least: float) -> None:
+    def __init__(self, probabilities: Values, min_prob: float) -> None:
         blanks = probabilities[:, BLANK]
-        dull = ~_likely(probabilities, least).any(axis=1) & (blanks >= _DULL)
+        dull = ~_likely(probabilities, min_prob).any(axis=1) & (blanks >= _DULL)
         self.heard = probabilities[~dull]
         shape = len(self.heard) + 1, probabilities.shape[1]
         self.stays, self.pauses = np.ones(shape), np.zeros(shape)
@@ -73,9 +73,9 @@ class _Part:
         self.log_blanks = float(np.log(blanks[dull]).sum())
 
 
-def _likely(probabilities: Values, least: float) -> NDArray[np.bool_]:
+def _likely(probabilities: Values, min_prob: float) -> NDArray[np.bool_]:
     """Which symbols may follow, where such are their probabilities (..., symbols)."""
-    likely: NDArray[np.bool_] = (probabilities >= least) & (probabilities > 0.0)
+    likely: NDArray[np.bool_] = (probabilities >= min_prob) & (probabilities > 0.0)
     likely[..., BLANK] = False
     return likely
 

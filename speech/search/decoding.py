@@ -116,7 +116,7 @@ def collapse(path: Sequence[int]) -> list[int]:
 
 
 def prefix_beam_search(
-    log_probs: Tensor, subwords: Subwords, beam: int, least: float = 1e-4
+    log_probs: Tensor, subwords: Subwords, beam: int, min_prob: float = 1e-4
 ) -> list[TextHypothesis]:
     """The most probable texts of one utterance, each with the probability of all its paths.
 
@@ -124,12 +124,12 @@ def prefix_beam_search(
         log_probs: (steps, symbols).
         subwords: the symbols.
         beam: texts that are followed at once.
-        least: symbols less probable than this are not tried in a step; it saves most of the work.
+        min_prob: symbols less probable than this are not tried in a step; it saves most of the work.
 
     Returns:
         Up to `beam` texts, best first.
     """
-    threshold = math.log(least) if least > 0.0 else _NEVER
+    threshold = math.log(min_prob) if min_prob > 0.0 else _NEVER
     # A text's paths end either in a blank or in its last symbol: only in the first case does the same
     # symbol once more make a new piece.
     texts: dict[tuple[int, ...], tuple[float, float]] = {(): (0.0, _NEVER)}

@@ -19,7 +19,7 @@ from speech.language.lexicon import Judge, Lexicon, WordModel
 
 # What a history's row says besides the words of the lexicon, numbered as if they were words, too; a row is in
 # the order of these numbers.
-END, UNKNOWN = -2, -1
+LEXICON_END, LEXICON_UNKNOWN = -2, -1
 _SPECIAL = 2
 
 # The history before the first word; its row is always known.
@@ -86,7 +86,7 @@ class WordScores:
             asked = numbers[placed]
             # A word that only the lexicon knows is one of all those that the language model does not know.
             only_lexicon = asked == model.unknown
-            only_lexicon[UNKNOWN + _SPECIAL] = False
+            only_lexicon[LEXICON_UNKNOWN + _SPECIAL] = False
             asked[only_lexicon] = -1
             if only_lexicon.any():
                 (self._only_lexicon,) = torch.from_numpy(only_lexicon).nonzero(as_tuple=True)
@@ -129,7 +129,7 @@ class WordScores:
         """Judge the words that only the lexicon knows."""
         if self._only_lexicon is not None:
             assert self.model is not None
-            unknown = rows[:, UNKNOWN + _SPECIAL, None] + self.model.unknown_share
+            unknown = rows[:, LEXICON_UNKNOWN + _SPECIAL, None] + self.model.unknown_share
             rows[:, self._only_lexicon] = unknown
 
     def without_place(self, vectors: Tensor, words: Numbers) -> Values:
@@ -166,7 +166,7 @@ class Histories:
         self._find_bests(slice(1))
 
     def after(self, histories: Numbers, words: Numbers) -> Numbers:
-        """Each history and one word more, by its number in the lexicon, or `UNKNOWN`."""
+        """Each history and one word more, by its number in the lexicon, or `LEXICON_UNKNOWN`."""
         if self._scores.model is None:
             return histories
         numbers = self._scores.numbers[words + _SPECIAL]
@@ -193,7 +193,7 @@ class Histories:
         self._find_bests(rows)
 
     def log_probs(self, histories: Numbers, words: Numbers | int) -> Values:
-        """Of words of the lexicon by number, `UNKNOWN` or `END`, after each history, whose row is known."""
+        """Of words of the lexicon by number, or one of the two beside them, after histories whose row is known."""
         rows, places = self._row[histories], self._scores.place[words + _SPECIAL]
         found = self._rows.numpy()[rows, places].astype(np.float64)
         alone = places < 0

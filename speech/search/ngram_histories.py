@@ -15,7 +15,7 @@ from speech.language.followers import Numbers, Values
 from speech.language.ngram import NgramModel
 
 # Numbers beside those of a lexicon's words, which are 0 and more.
-END, UNKNOWN = -2, -1
+LEXICON_END, LEXICON_UNKNOWN = -2, -1
 _SPECIAL = 2
 
 # The history before the first word.
@@ -121,7 +121,7 @@ class NgramHistories:
         self._best = Remembered(_ANSWERS)
 
     def after(self, histories: Numbers, words: Numbers) -> Numbers:
-        """Each history and one word more, by its number in the lexicon, or `UNKNOWN`."""
+        """Each history and one word more, by its number in the lexicon, or `LEXICON_UNKNOWN`."""
         longer = self._model.after(self._contexts[:, histories], self._scores.numbers[words + _SPECIAL])
         known = self._known
         there = len(known)
@@ -138,7 +138,7 @@ class NgramHistories:
         """Nothing has to be known before it is asked for."""
 
     def log_probs(self, histories: Numbers, words: Numbers | int) -> Values:
-        """Of words of the lexicon by number, `UNKNOWN` or `END`, after each history."""
+        """Of words of the lexicon by number, `LEXICON_UNKNOWN` or `LEXICON_END`, after each history."""
         words = np.broadcast_to(np.asarray(words), histories.shape)
         keys = histories << _WORD_BITS | (words + _SPECIAL)
         return self._log_probs(keys, lambda asked: self._compute_log_probs(histories[asked], words[asked]))
@@ -153,7 +153,7 @@ class NgramHistories:
         numbers = self._scores.numbers[words + _SPECIAL]
         found = self._model.log_probs(self._contexts[:, histories], numbers)
         # A word that only the lexicon knows is one of all those that the language model does not know.
-        found[(numbers == ngram.UNKNOWN) & (words != UNKNOWN)] += self._model.unknown_share
+        found[(numbers == ngram.UNKNOWN) & (words != LEXICON_UNKNOWN)] += self._model.unknown_share
         return found
 
     def _find_best(self, histories: Numbers, first: Numbers, last: Numbers) -> Values:

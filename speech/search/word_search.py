@@ -27,7 +27,7 @@ from speech.model.subwords import BLANK
 from speech.options import DecodingOptions
 from speech.search.beam import Following, Pieces, Texts, runs, text_scores
 from speech.search.condensed import Condensed
-from speech.search.histories import END, NOTHING, UNKNOWN, Numbers, Values, WordScores
+from speech.search.histories import LEXICON_END, LEXICON_UNKNOWN, NOTHING, Numbers, Values, WordScores
 from speech.search.hotwords import HotWords, hot_phrases
 from speech.search.ngram_histories import NgramScores
 
@@ -103,7 +103,7 @@ class _Search:
         self.pieces = shared.pieces
         count = len(utterances)
         self.histories = shared.scores.histories(count)
-        self.sound = Condensed(utterances, self.options.temperature, self.options.least)
+        self.sound = Condensed(utterances, self.options.temperature, self.options.min_prob)
         # Logarithm of the factor that the texts of an utterance have in common.
         self.log_scale = self.sound.log_blanks.copy()
         self.found: list[list[TextHypothesis]] = [[] for _ in utterances]
@@ -217,7 +217,7 @@ class _Search:
         nodes = lexicon.after(texts.node[parents], symbols)
         expected = np.full(len(parents), -np.inf)
         if options.open_vocabulary:
-            unknown = self.histories.log_probs(histories, UNKNOWN)
+            unknown = self.histories.log_probs(histories, LEXICON_UNKNOWN)
             expected = options.lm_weight * unknown + self._unknown(letters)
         (known,) = np.nonzero(nodes != lexicon.outside)
         if len(known):
@@ -237,12 +237,12 @@ class _Search:
         texts, lexicon, options = self.texts, self.lexicon, self.options
         histories = texts.history[parents]
         nodes = lexicon.after(texts.node[parents], symbols)
-        words = np.where(nodes != lexicon.outside, lexicon.first[nodes], UNKNOWN)
+        words = np.where(nodes != lexicon.outside, lexicon.first[nodes], LEXICON_UNKNOWN)
         letters = texts.letters[parents] + self.pieces.letters[symbols]
         settled = texts.settled[parents] + options.lm_weight * self.histories.log_probs(histories, words)
-        settled += np.where(words == UNKNOWN, self._unknown(letters), options.word_bonus)
+        settled += np.where(words == LEXICON_UNKNOWN, self._unknown(letters), options.word_bonus)
         if not options.open_vocabulary:
-            settled[words == UNKNOWN] = -np.inf
+            settled[words == LEXICON_UNKNOWN] = -np.inf
         bonus = settled
         if self.hot is not None:
             settled += self.hot.boost[texts.hot[parents], symbols]
@@ -341,7 +341,7 @@ class _Search:
         best = self._best_scores(texts, scores)
         texts = texts[~(scores < best[texts.utterance] - self.options.beam_margin)]
         self._know(texts.history)
-        endings = self.options.lm_weight * self.histories.log_probs(texts.history, END)
+        endings = self.options.lm_weight * self.histories.log_probs(texts.history, LEXICON_END)
         added: dict[tuple[int, tuple[int, ...]], tuple[float, float]] = {}
         for utterance, trace, probability, settled, ending in zip(
             texts.utterance.tolist(),

@@ -26,9 +26,13 @@ from speech.language.ngram import (
     write_ngram_model,
 )
 from speech.model.subwords import BLANK, LETTER_SYMBOLS, Subwords
-from speech.search.ngram_histories import END as LEXICON_END
-from speech.search.ngram_histories import NOTHING, NgramHistories, NgramScores
-from speech.search.ngram_histories import UNKNOWN as LEXICON_UNKNOWN
+from speech.search.ngram_histories import (
+    LEXICON_END,
+    LEXICON_UNKNOWN,
+    NOTHING,
+    NgramHistories,
+    NgramScores,
+)
 
 SYMBOLS = Subwords([*LETTER_SYMBOLS, "th", "an_", "be"])
 WORDS = sorted(
@@ -243,3 +247,16 @@ def test_what_cannot_be_is_said_in_a_line(
     text.write_text("one\n")
     assert main(["count-lm", "--text", str(text), "--output", str(tmp_path / "lm"), *options]) == 1
     assert reason in capsys.readouterr().err
+
+
+def test_the_command_writes_on_the_same_for_a_seed(capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["generate", "--prompt", "The old man", "--count", "2", "--words", "6", "--seed", "3"]
+    assert main(command) == 0
+    first = capsys.readouterr().out
+    assert main([*command, "--top-p", "0.5", "--temperature", "0.7"]) == 0
+    second = capsys.readouterr().out
+    assert main(command) == 0
+    assert capsys.readouterr().out == first != second
+    texts = first.splitlines()
+    assert len(texts) == 2 and texts[0] != texts[1]
+    assert all(text.startswith("the old man") and len(text.split()) <= 9 for text in texts)

@@ -34,7 +34,7 @@ def test_fewer_than_half_of_the_steps_are_left_and_the_scores_are_the_same() -> 
     for temperature in (1.0, 1.3):
         skipping, whole = (
             WordSearch(
-                DecodingOptions(beam=400, beam_margin=40.0, least=least, temperature=temperature), lexicon
+                DecodingOptions(beam=400, beam_margin=40.0, min_prob=least, temperature=temperature), lexicon
             )
             for least in (1e-5, 0.0)
         )
@@ -62,7 +62,7 @@ def test_hours_of_dull_steps_keep_what_was_heard() -> None:
 def test_a_step_in_which_nothing_is_likely_makes_no_text_longer() -> None:
     log_probs = torch.zeros(5, len(LETTERS)).log_softmax(-1)
     log_probs[0, A] = 0.0
-    (found,) = WordSearch(DecodingOptions(temperature=1.0, least=0.6), Lexicon({"a": -1.0}, LETTERS))(
+    (found,) = WordSearch(DecodingOptions(temperature=1.0, min_prob=0.6), Lexicon({"a": -1.0}, LETTERS))(
         [log_probs]
     )
     assert [one.text for one in found] == ["a", ""]

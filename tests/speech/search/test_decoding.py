@@ -42,7 +42,7 @@ def test_a_beam_wide_enough_finds_the_most_probable_text(seed: int, steps: int, 
     generator = torch.Generator().manual_seed(seed)
     log_probs = (torch.randn(steps, 3, generator=generator, dtype=torch.float64) * sharpness).log_softmax(-1)
     truth = every_text(log_probs)
-    found = prefix_beam_search(log_probs, SUBWORDS, beam=1000, least=0.0)
+    found = prefix_beam_search(log_probs, SUBWORDS, beam=1000, min_prob=0.0)
     assert {one.symbols for one in found} == set(truth)
     for one in found:
         assert math.exp(one.log_prob) == pytest.approx(truth[one.symbols])

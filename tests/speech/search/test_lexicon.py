@@ -331,7 +331,7 @@ def test_the_language_model_is_asked_for_many_histories_at_once() -> None:
 def test_what_is_never_made_would_not_have_stayed(
     beam: int, bonus: float, hotwords: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = DecodingOptions(beam=beam, word_bonus=bonus, least=1e-4, hotwords=hotwords)
+    options = DecodingOptions(beam=beam, word_bonus=bonus, min_prob=1e-4, hotwords=hotwords)
     decoder = decoder_of(options, BigramModel())
     sounds = [log_probs_of(seed, 30, 0.5 + 0.3 * seed) for seed in range(8)]
     found = decoder.all(sounds)
@@ -385,7 +385,7 @@ def test_a_decoder_can_be_asked_again() -> None:
 
 def test_many_improbable_steps_are_still_told_apart() -> None:
     log_probs = spoken("a b " * 20) - 40.0  # far below what a float could hold as a product
-    options = DecodingOptions(beam=16, least=0.0, temperature=1.0)
+    options = DecodingOptions(beam=16, min_prob=0.0, temperature=1.0)
     found = Decoder(options, LETTERS, ranked(list(WORDS)))(log_probs)[0]
     assert found.text == "a b " * 19 + "a b"
     assert found.log_prob == pytest.approx(-40.0 * len(log_probs), rel=0.01)
@@ -473,7 +473,7 @@ def _names(count: int) -> list[str]:
 def test_what_is_found_in_an_utterance_does_not_depend_on_the_others(
     seed: int, hotwords: tuple[str, ...], with_model: bool
 ) -> None:
-    options = DecodingOptions(beam=4, least=1e-4, hotwords=hotwords)
+    options = DecodingOptions(beam=4, min_prob=1e-4, hotwords=hotwords)
     decoder = decoder_of(options, BigramModel() if with_model else None)
     sounds = [log_probs_of(seed + number, steps, 1.5) for number, steps in enumerate([9, 0, 30, 1, 30])]
     assert decoder.all(sounds) == [decoder(sound) for sound in sounds]
