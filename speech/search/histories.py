@@ -193,7 +193,7 @@ class Histories:
         self._find_bests(rows)
 
     def log_probs(self, histories: Numbers, words: Numbers | int) -> Values:
-        """Of words by number in the lexicon, or one of the two beside it, after histories whose row is known."""
+        """Of words by number in the lexicon, or one of the two beside it, after histories with known rows."""
         rows, places = self._row[histories], self._scores.place[words + _SPECIAL]
         found = self._rows.numpy()[rows, places].astype(np.float64)
         alone = places < 0
