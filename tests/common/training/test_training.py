@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from common.core.quantized import can_compute_in_bfloat16
 from common.core.recurrent import RecurrentConfig, RecurrentStack
+from common.core.truncated import backward_in_pieces
 from common.errors import InputError
 from common.training.loop import (
     FitOptions,
     ResumableBatches,
     TrainingModule,
-    backward_in_pieces,
     fit,
     one_cycle,
     usable_precision,
