@@ -24,7 +24,8 @@ from caption.options import DescribeOptions, EncoderPart, TrainOptions
 from caption.training.batches import CaptionBatch, Said, TextBatch, pad_captions
 from common.core.search import Hypothesis, sample
 from common.models.files import write_model
-from common.training.loop import TrainingModule, decayed
+from common.training.loop import TrainingModule
+from common.training.schedule import decayed
 
 StageName = Literal["text", "decoder", "everything", "reward"]
 
@@ -195,7 +196,7 @@ class CaptionModule(TrainingModule[CaptionNetwork]):
         log_probs = self.network.decoder.speakable(self.network.decoder(scene, inputs, mask))
         chosen = log_probs.gather(-1, targets[mask].unsqueeze(-1)).squeeze(-1)  # (steps that count,)
         weights = advantages.view(-1, 1).to(self.device).expand(mask.shape)[mask]
-        self.log("reward", rewards.mean(), batch_size=len(numbers), prog_bar=True)
+        self.log("reward", rewards.mean(), batch_size=len(numbers))
         return -(chosen * weights).sum() / mask.sum()
 
     @torch.no_grad()

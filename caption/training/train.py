@@ -32,7 +32,9 @@ from caption.training.learning import CaptionModule, DevSet, Stage, grid_of
 from common.errors import InputError, OptionError
 from common.files import file_identity
 from common.models.files import find_model, read_model, write_model
-from common.training.loop import FitOptions, ResumableBatches, fit
+from common.training.batches import ResumableBatches
+from common.training.loop import FitOptions, fit
+from common.training.processes import require_alone
 from common.training.run_record import keep_record
 
 
@@ -42,6 +44,7 @@ def train(options: TrainOptions) -> None:
     Raises:
         InputError: if a manifest, a photograph, the model to start from or the run cannot be used.
     """
+    require_alone()
     if options.threads:
         torch.set_num_threads(options.threads)
     photographs = [plain_only(read_photographs(manifest), options.plain_only) for manifest in options.train]

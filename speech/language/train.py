@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from common.errors import InputError
-from common.training.loop import FitOptions, ResumableBatches, TrainingModule, fit
+from common.training.batches import ResumableBatches
+from common.training.loop import FitOptions, TrainingModule, fit
+from common.training.processes import join
+from common.training.progress import say
 from common.training.run_record import keep_record
 from speech.language.loading import write_language_model
 from speech.language.options import LanguageModelOptions, parse_source
@@ -268,6 +270,26 @@ def train_language_model(options: LanguageModelOptions) -> None:
     """
     if options.threads:
         torch.set_num_threads(options.threads)
+    together = join(options.processes)
+    with together.in_turn():
+        module, batches = _prepare(options)
+    fit(
+        module,
+        batches,
+        FitOptions(
+            run=options.run,
+            epochs=options.epochs,
+            seed=options.seed,
+            precision=options.precision,
+            average_decay=options.average_decay,
+            device=options.device,
+        ),
+        together,
+    )
+
+
+def _prepare(options: LanguageModelOptions) -> tuple[LanguageModule, ResumableBatches[SentenceBatch]]:
+    """What is trained, and on what."""
     torch.manual_seed(options.seed)
     given = [parse_source(one) for one in options.text]
     for number, one in enumerate(given):
@@ -289,7 +311,7 @@ def train_language_model(options: LanguageModelOptions) -> None:
         for one in texts
     ]
     trigram = trigram_perplexity(sources, held_out, len(vocabulary))
-    print("trigram: " + "  ".join(f"{name} {value:.4g}" for name, value in trigram.items()), file=sys.stderr)
+    say("trigram: " + "  ".join(f"{name} {value:.4g}" for name, value in trigram.items()))
 
     frequencies = word_frequencies(sources, len(vocabulary))
     rarer = rarer_words(frequencies, options.always) if options.drawn else None
@@ -306,20 +328,8 @@ def train_language_model(options: LanguageModelOptions) -> None:
     with torch.no_grad():  # what is left to learn is how a word's neighbours change its frequency
         network.bias.copy_(torch.from_numpy(np.log(frequencies)))
     training_set = SentenceBatches(sources, options.batch_words, rarer, options.drawn)
-    batches: ResumableBatches[Any] = ResumableBatches(training_set.plan, training_set.collate, options.seed)
-    fit(
-        LanguageModule(network, options, held_out, rarer, trigram),
-        batches,
-        FitOptions(
-            run=options.run,
-            epochs=options.epochs,
-            seed=options.seed,
-            precision=options.precision,
-            average_decay=options.average_decay,
-            processes=options.processes,
-            device=options.device,
-        ),
-    )
+    batches = ResumableBatches(training_set.plan, training_set.collate, options.seed)
+    return LanguageModule(network, options, held_out, rarer, trigram), batches
 
 
 def choose_vocabulary(counts: Mapping[str, float], size: int) -> tuple[str, ...]:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +15,10 @@ from torch import Tensor
 from common.errors import InputError
 from common.files import file_identity
 from common.models.files import find_model, read_model, write_model
-from common.training.loop import FitOptions, ResumableBatches, TrainingModule, fit
+from common.training.batches import ResumableBatches
+from common.training.loop import FitOptions, TrainingModule, fit
+from common.training.processes import join
+from common.training.progress import say
 from common.training.run_record import keep_record
 from speech.bundled import BUNDLED
 from speech.measuring.scoring import error_rates
@@ -108,6 +109,26 @@ def train(options: TrainOptions) -> None:
     """
     if options.threads:
         torch.set_num_threads(options.threads)
+    together = join(options.processes)
+    with together.in_turn():
+        module, batches = _prepare(options, together.count)
+    fit(
+        module,
+        batches,
+        FitOptions(
+            run=options.run,
+            epochs=options.epochs,
+            seed=options.seed,
+            precision=options.precision,
+            average_decay=options.average_decay,
+            device=options.device,
+        ),
+        together,
+    )
+
+
+def _prepare(options: TrainOptions, processes: int) -> tuple[SpeechModule, ResumableBatches[SpeechBatch]]:
+    """What is trained, and on what by so many processes; features are computed once, and kept."""
     torch.manual_seed(options.seed)
     pronunciations = read_pronunciations(options.pronunciations) if options.pronunciations else None
     corpora = [found for path in options.train if (found := utterances(read_corpus(path)))]
@@ -136,26 +157,14 @@ def train(options: TrainOptions) -> None:
         batch_frames,
         Augmentation(),
         short_first=options.init is None,
-        processes=options.processes,
+        processes=processes,
         splicer=splicer,
         speeds=options.speeds,
         views=2 if options.consistency else 1,
     )
     dev = {name: cache_features(found, config.features, options.cache)[0] for name, found in dev_sets.items()}
-    batches: ResumableBatches[Any] = ResumableBatches(training_set.plan, training_set.collate, options.seed)
-    fit(
-        SpeechModule(network, dev, options),
-        batches,
-        FitOptions(
-            run=options.run,
-            epochs=options.epochs,
-            seed=options.seed,
-            precision=options.precision,
-            average_decay=options.average_decay,
-            processes=options.processes,
-            device=options.device,
-        ),
-    )
+    batches = ResumableBatches(training_set.plan, training_set.collate, options.seed)
+    return SpeechModule(network, dev, options), batches
 
 
 def _dev_sets(paths: Sequence[Path]) -> dict[str, list[Utterance]]:
@@ -219,7 +228,7 @@ def _network(
     network = SpeechNetwork(config)
     if weights:
         taken, drawn = take_over(network, weights)
-        print(f"{options.init}: {taken} weights taken over, {drawn} drawn anew", file=sys.stderr)
+        say(f"{options.init}: {taken} weights taken over, {drawn} drawn anew")
     return config, network
 
 
