@@ -29,6 +29,17 @@ _MUCH_MEMORY = 1 << 30
 
 SUITE = "recurrent-suite"  # the name under which all of it is installed
 
+# Packages that only some commands need, and the extra of pyproject.toml that brings each.
+EXTRAS = {
+    "gradio": "demos",
+    "jiwer": "train",
+    "onnx": "export",
+    "onnxruntime": "export",
+    "sounddevice": "microphone",
+    "faster_whisper": "peers",
+    "pocketsphinx": "peers",
+}
+
 THREADS_HELP = "processor cores to work with; 0: as many as are of use"
 
 INTERRUPTED = 130  # what a shell reports for Ctrl-C
@@ -201,9 +212,9 @@ def run_command(name: str, main: Callable[[], int | None]) -> int:
     """Run what a command does, and turn its errors into what a person sees.
 
     Returns:
-        The exit status: what `main` returned (None is 0), 1 after an `InputError`, which is one line
-        on standard error, 130 after Ctrl-C, 143 if it is asked to end (SIGTERM), 141 if nobody reads standard
-        output any more.
+        The exit status: what `main` returned (None is 0), 1 after an `InputError` or where an extra is not
+        installed, which is one line on standard error, 130 after Ctrl-C, 143 if it is asked to end (SIGTERM),
+        141 if nobody reads standard output any more.
     """
     # File names need not be UTF-8; printing one must not end the command.
     for stream in (sys.stdout, sys.stderr):
@@ -218,6 +229,12 @@ def run_command(name: str, main: Callable[[], int | None]) -> int:
             f"--{error.path.replace('_', '-')}: {error.reason}" if isinstance(error, OptionError) else error
         )
         print(f"{name}: {option}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in EXTRAS:
+            raise
+        print(f"{name}: needs {missing}: pip install '{SUITE}[{EXTRAS[missing]}]'", file=sys.stderr)
         return 1
     except KeyboardInterrupt as error:
         if not error.args:  # a batch has said how far it came
