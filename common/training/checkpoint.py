@@ -39,7 +39,8 @@ def read_checkpoint(path: Path, processes: int) -> dict[str, Any] | None:
         return None
     try:
         state = unpack(path.read_bytes())
-        lightning, before = "pytorch-lightning_version" in state, state.get("processes")
+        lightning = "pytorch-lightning_version" in state
+        before = None if lightning else state["processes"]
     except Exception as error:  # a damaged file makes PyTorch raise almost anything
         reason = str(error).split("\n")[0][:120]
         way_out = "remove it to begin the run again"

@@ -18,7 +18,7 @@ from common.files import write_error
 
 def say(line: str) -> None:
     """A line on standard error, above a bar if there is one; of several processes the first speaks."""
-    if not dist.is_initialized() or dist.get_rank() == 0:
+    if _is_first():
         tqdm.write(line, file=sys.stderr)
         sys.stderr.flush()
 
@@ -53,7 +53,8 @@ class Progress:
     """
 
     def __init__(self, done: int, total: int) -> None:
-        self._bar = tqdm(initial=done, total=total, unit="step", disable=None, dynamic_ncols=True)
+        hidden = not (_is_first() and sys.stderr.isatty())
+        self._bar = tqdm(initial=done, total=total, unit="step", disable=hidden, dynamic_ncols=True)
         self._began, self._first, self._total = time.monotonic(), done, total
         self._seconds = 60.0 if self._bar.disable else 1.0
         self._shown = -math.inf
@@ -95,3 +96,8 @@ def append_metrics(path: Path, epoch: int, step: int, metrics: Mapping[str, floa
             rows.writerows([epoch, step, name, value] for name, value in metrics.items())
     except OSError as error:
         raise write_error(path, error) from error
+
+
+def _is_first() -> bool:
+    """Whether this process is alone, or the first of several."""
+    return not dist.is_initialized() or dist.get_rank() == 0
