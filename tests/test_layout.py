@@ -208,13 +208,13 @@ def test_packages_are_listed_by_name() -> None:
     ],
 )
 def test_nothing_heavy_is_imported_before_it_is_needed(package: str) -> None:
-    heavy = {"torch", "numpy", "PIL", "av", "lightning", "gradio", "tqdm"}
+    heavy = {"torch", "numpy", "PIL", "av", "jiwer", "gradio", "tqdm"}
     assert not modules_after(f"import {package}") & heavy
 
 
 @pytest.mark.parametrize("public", ["from speech import Recognizer", "from caption import Captioner"])
 def test_answering_needs_nothing_of_training_scoring_and_pages(public: str) -> None:
-    assert not modules_after(public) & {"lightning", "gradio", "jiwer", "pycocoevalcap", "demos"}
+    assert not modules_after(public) & {"gradio", "jiwer", "onnx", "pycocoevalcap", "demos"}
 
 
 @pytest.mark.parametrize("package", sorted(HOUSE))

@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -25,8 +24,8 @@ from caption.options import DescribeOptions, EncoderPart, TrainOptions
 from caption.training.batches import CaptionBatch, Said, TextBatch, pad_captions
 from common.core.search import Hypothesis, sample
 from common.models.files import write_model
-from common.training.loop import TrainingModule, decayed
-from common.training.run_record import RunRecord
+from common.training.loop import TrainingModule
+from common.training.schedule import decayed
 
 StageName = Literal["text", "decoder", "everything", "reward"]
 
@@ -71,7 +70,6 @@ class CaptionModule(TrainingModule[CaptionNetwork]):
         teachers: to learn from, beside people's captions.
         before: (photographs, classes) logits that the encoder's classifier gave when the stage began, and
             should still give; None where the encoder stands still.
-        record: of what the run was begun with.
     """
 
     def __init__(
@@ -83,7 +81,6 @@ class CaptionModule(TrainingModule[CaptionNetwork]):
         options: TrainOptions,
         teachers: Sequence[CaptionNetwork] = (),
         before: NDArray[np.float16] | None = None,
-        record: RunRecord | None = None,
     ) -> None:
         super().__init__(network, stage.learning_rate, options.warmup, options.weight_decay)
         self.stage = stage
@@ -92,7 +89,6 @@ class CaptionModule(TrainingModule[CaptionNetwork]):
         self.vocabulary = Vocabulary(network.config.words, network.config.kinds)
         self.teachers = [*teachers]  # a plain list: they are no part of what is trained
         self.before = before
-        self.record = record
         self.rewards: dict[int, int] = {}
         if stage.name == "reward":
             references = plain_references(said, options.least_references)
@@ -101,10 +97,6 @@ class CaptionModule(TrainingModule[CaptionNetwork]):
         network.encoder.requires_grad_(False)
         for parameter in self._encoder_parameters():
             parameter.requires_grad_(stage.encoder_share > 0.0)
-
-    def configure_callbacks(self) -> list[Callback]:
-        """What goes along with the training besides: it writes down what the run was begun with."""
-        return [] if self.record is None else [self.record]
 
     def training_step(self, batch: CaptionBatch | TextBatch, batch_number: int) -> Tensor:
         """The loss of one batch."""
@@ -204,7 +196,7 @@ class CaptionModule(TrainingModule[CaptionNetwork]):
         log_probs = self.network.decoder.speakable(self.network.decoder(scene, inputs, mask))
         chosen = log_probs.gather(-1, targets[mask].unsqueeze(-1)).squeeze(-1)  # (steps that count,)
         weights = advantages.view(-1, 1).to(self.device).expand(mask.shape)[mask]
-        self.log("reward", rewards.mean(), batch_size=len(numbers), prog_bar=True)
+        self.log("reward", rewards.mean(), batch_size=len(numbers))
         return -(chosen * weights).sum() / mask.sum()
 
     @torch.no_grad()

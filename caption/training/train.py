@@ -32,7 +32,9 @@ from caption.training.learning import CaptionModule, DevSet, Stage, grid_of
 from common.errors import InputError, OptionError
 from common.files import file_identity
 from common.models.files import find_model, read_model, write_model
-from common.training.loop import FitOptions, ResumableBatches, fit
+from common.training.batches import ResumableBatches
+from common.training.loop import FitOptions, fit
+from common.training.processes import require_alone
 from common.training.run_record import RunRecord, run_record
 
 
@@ -42,6 +44,7 @@ def train(options: TrainOptions) -> None:
     Raises:
         InputError: if a manifest, a photograph, the model to start from or the run cannot be used.
     """
+    require_alone()
     if options.threads:
         torch.set_num_threads(options.threads)
     photographs = [plain_only(read_photographs(manifest), options.plain_only) for manifest in options.train]
@@ -81,7 +84,7 @@ def _train_stage(
     ]
     if stage.name == "text":
         batches = _text_batches(network, stage, dev_sets, vocabulary, options)
-        module = CaptionModule(network, stage, dev_sets, said, options, record=record)
+        module = CaptionModule(network, stage, dev_sets, said, options)
     else:
         views = _views(network, stage, manifests, options)
         before = None
@@ -92,7 +95,7 @@ def _train_stage(
         batches = ResumableBatches(shown.plan, shown.collate, options.seed)
         teach = () if stage.name == "reward" else options.teachers
         teachers = [_teacher(network, stage, one) for one in teach]
-        module = CaptionModule(network, stage, dev_sets, said, options, teachers, before, record)
+        module = CaptionModule(network, stage, dev_sets, said, options, teachers, before)
     fit(
         module,
         batches,
@@ -104,6 +107,7 @@ def _train_stage(
             average_decay=options.average_decay,
             device=options.device,
         ),
+        record=record,
     )
 
 

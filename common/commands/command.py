@@ -32,6 +32,16 @@ SUITE = "recurrent-suite"  # the name under which all of it is installed
 
 if TYPE_CHECKING:
     Subcommands = argparse._SubParsersAction[argparse.ArgumentParser]
+# Packages that only some commands need, and the extra of pyproject.toml that brings each.
+EXTRAS = {
+    "gradio": "demos",
+    "jiwer": "train",
+    "onnx": "export",
+    "onnxruntime": "export",
+    "sounddevice": "microphone",
+    "faster_whisper": "peers",
+    "pocketsphinx": "peers",
+}
 
 THREADS_HELP = "processor cores to work with; 0: as many as are of use"
 
@@ -211,9 +221,9 @@ def run_command(name: str, main: Callable[[], int | None]) -> int:
     """Run what a command does, and turn its errors into what a person sees.
 
     Returns:
-        The exit status: what `main` returned (None is 0), 1 after an `InputError`, which is one line
-        on standard error, 130 after Ctrl-C, 143 if it is asked to end (SIGTERM), 141 if nobody reads standard
-        output any more.
+        The exit status: what `main` returned (None is 0), 1 after an `InputError` or where an extra is not
+        installed, which is one line on standard error, 130 after Ctrl-C, 143 if it is asked to end (SIGTERM),
+        141 if nobody reads standard output any more.
     """
     prepare_streams()
     try:
@@ -226,6 +236,12 @@ def run_command(name: str, main: Callable[[], int | None]) -> int:
         )
         print(f"{name}: {option}", file=sys.stderr)
         give_up_output()
+        return 1
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in EXTRAS:
+            raise
+        print(f"{name}: needs {missing}: pip install '{SUITE}[{EXTRAS[missing]}]'", file=sys.stderr)
         return 1
     except KeyboardInterrupt as error:
         if not error.args:  # a batch has said how far it came

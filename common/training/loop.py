@@ -1,4 +1,4 @@
-"""Training, the same for every network here: the loop is Lightning's, the rest is in this room.
+"""The training loop, the same for every network here.
 
 Comes in: a module that knows its loss, and batches in an order that can be resumed. Goes out: a run
 directory with the best model so far (a model directory), the last checkpoint and a CSV log.
@@ -7,31 +7,32 @@ directory with the best model so far (a model directory), the last checkpoint an
 from __future__ import annotations
 
 import math
-import sys
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-import lightning
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback, ModelSummary, TQDMProgressBar
-from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 
 from common.commands.options import Device, Precision
-from common.core.quantized import can_compute_in_bfloat16
-from common.core.recurrent import RecurrentStack, State
-from common.errors import InputError
-from common.files import require_writable
+from common.files import require_writable, write_whole
 from common.models.fields import check
-from common.training.callbacks import DevEvaluation, LastCheckpoint, PlainProgress, Position, WeightAverage
+from common.training.average import WeightAverage
+from common.training.batches import ResumableBatches
+from common.training.checkpoint import pack, read_checkpoint
+from common.training.devices import training_device, usable_precision
+from common.training.processes import Processes
+from common.training.progress import Means, Progress, append_metrics, say
+from common.training.run_record import RunRecord
+from common.training.schedule import decayed, one_cycle
+from common.training.stopping import Stop
 
-Batch = TypeVar("Batch")
 Network = TypeVar("Network", bound=nn.Module)
+
+_LOG_STEPS = 20  # between rows of the log
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,6 @@ class FitOptions:
         average_decay: of the exponential moving average of the weights, which is what is evaluated
             and kept (Polyak and Juditsky 1992); 0 keeps the plain weights.
         checkpoint_minutes: at most this much work is lost with the process.
-        processes: that train side by side on batches of their own and average their gradients.
         device: "cpu", "cuda", "mps" or "auto".
     """
 
@@ -59,7 +59,6 @@ class FitOptions:
     clip_norm: float = 1.0
     average_decay: float = 0.0
     checkpoint_minutes: float = 4.0
-    processes: int = 1
     device: Device = "cpu"
 
     def __post_init__(self) -> None:
@@ -70,20 +69,24 @@ class FitOptions:
             clip_norm=(0.0, 1e9),
             average_decay=(0.0, 0.999999),
             checkpoint_minutes=(0.0, 1e6),
-            processes=(1, 1024),
         )
 
 
-class TrainingModule(lightning.LightningModule, Generic[Network]):
+class TrainingModule(nn.Module, Generic[Network]):
     """A network with its loss, its measure on the dev set and the way its model directory is written.
 
     Subclasses implement `training_step`, `dev_metrics` and `export`.
 
     Args:
         network: what is trained.
-        learning_rate: highest of the one-cycle schedule (Smith and Topin 2018, arXiv:1708.07120).
+        learning_rate: highest of the one-cycle schedule.
         warmup: share of all steps until then.
         weight_decay: AdamW's (Loshchilov and Hutter 2019, arXiv:1711.05101); matrices only.
+
+    Attributes:
+        global_step: how many steps are done.
+        total_steps: of the run; `fit` sets it.
+        means: of what was logged.
     """
 
     network: Network
@@ -96,7 +99,12 @@ class TrainingModule(lightning.LightningModule, Generic[Network]):
         self.learning_rate = learning_rate
         self.warmup = warmup
         self.weight_decay = weight_decay
-        self.total_steps = 1  # set by `fit`
+        self.global_step, self.total_steps = 0, 1
+        self.means = Means()
+
+    def training_step(self, batch: Any, batch_number: int) -> Tensor:
+        """The loss of one batch, the mean over its examples."""
+        raise NotImplementedError
 
     def dev_metrics(self) -> dict[str, float]:
         """Measure the network as it stands; the first entry chooses the best model, smaller is better."""
@@ -110,221 +118,169 @@ class TrainingModule(lightning.LightningModule, Generic[Network]):
         """AdamW's groups; a subclass gives some parameters a learning rate of their own."""
         return decayed(self.network, self.weight_decay)
 
-    def configure_optimizers(self) -> Any:
-        """AdamW under a one-cycle schedule over all steps of the run."""
-        optimizer = torch.optim.AdamW(self.parameter_groups(), lr=self.learning_rate, betas=(0.9, 0.98))
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: one_cycle(step, self.total_steps, self.warmup)
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+    def log(self, name: str, value: Tensor | float, batch_size: int) -> None:
+        """Keep a figure of a batch for the log, which has the mean over examples."""
+        self.means.add(name, value, batch_size)
+
+    def log_dict(self, values: dict[str, Tensor], batch_size: int) -> None:
+        """Keep several figures of a batch."""
+        for name, value in values.items():
+            self.log(name, value, batch_size)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return next(self.network.parameters()).device
 
 
-def decayed(network: nn.Module, weight_decay: float, **options: Any) -> list[dict[str, Any]]:
-    """Parameter groups: matrices with weight decay, biases and normalisation without; frozen left out."""
-    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    return [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay, **options},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0, **options},
-    ]
+def fit(
+    module: TrainingModule[Any],
+    batches: ResumableBatches[Any],
+    options: FitOptions,
+    processes: Processes | None = None,
+    record: RunRecord | None = None,
+) -> None:
+    """Train, or go on training where the run directory's last checkpoint stands.
 
-
-def one_cycle(step: int, total: int, warmup: float) -> float:
-    """Factor on the learning rate: linear up over the `warmup` share, then a cosine down to 1 %."""
-    rise = max(1, round(total * warmup))
-    if step < rise:
-        return (step + 1) / rise
-    progress = min(1.0, (step - rise) / max(1, total - rise))
-    return 0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * progress))
-
-
-def backward_in_pieces(
-    forward: Callable[[Tensor, State | None], tuple[Tensor, State]],
-    loss: Callable[[Tensor, Tensor], Tensor],
-    x: Tensor,
-    targets: Tensor,
-    steps: int,
-) -> float:
-    """Truncated back-propagation through time: the state goes on from piece to piece, the gradient does not.
-
-    A long sequence is learned in memory for `steps` steps; what lies further back is remembered, but not
-    blamed (Williams and Peng 1990, doi:10.1162/neco.1990.2.4.490). Gradients are added to the parameters'.
+    The best model so far is always in `run/best`, with the metrics of every epoch in `run/log/metrics.csv`.
 
     Args:
-        forward: a piece (batch, at most `steps`, features) and the state before it (None at the start) ->
-            outputs and the state after it.
-        loss: outputs and targets of a piece -> the sum of its losses.
-        x: (batch, all steps, features).
-        targets: (batch, all steps, ...).
-        steps: of a piece.
+        module: what is trained, and how it is measured.
+        batches: what it learns from.
+        options: how.
+        processes: this one among those that train together; alone if it is not given.
+        record: of what the run was begun with; it is written before the first step.
 
-    Returns:
-        The loss of the whole sequence.
+    Raises:
+        InputError: if the run directory cannot be written, its checkpoint is damaged, this machine has no
+            such device, or another of the processes has ended.
     """
-    state: State | None = None
-    total = 0.0
-    for piece, wanted in zip(x.split(steps, dim=1), targets.split(steps, dim=1), strict=True):
-        outputs, state = forward(piece, state)
-        value = loss(outputs, wanted)
-        value.backward()
-        total += float(value.detach())
-        state = RecurrentStack.detach(state)
-    return total
+    training = _Training(module, batches, options, processes or Processes(), record)
+    training.resume()
+    stop = Stop()
+    with stop.heard(), closing(Progress(module.global_step, module.total_steps)) as progress:
+        while batches.epoch < options.epochs:
+            module.train()
+            for batch in batches:
+                with stop.step():
+                    asked = training.step(batch, stop)
+                    if asked or training.is_time():
+                        training.save()
+                    progress.step(module.global_step, module.means)
+                if asked:
+                    stop.end()
+                    training.processes.end()  # another was asked
+            training.evaluate()
+            training.save()
 
 
-class ResumableBatches(Generic[Batch]):
-    """Batches in an order that depends on the seed and the epoch alone, and that can be taken up midway.
-
-    Args:
-        plan: epoch and generator -> the epoch's batches, each a sequence of example numbers; every
-            epoch must have equally many.
-        collate: example numbers and generator -> a batch. The generator is the batch's own, so that
-            augmentation is the same after a resume.
-        seed: of both.
-
-    Processes that train side by side (`share`) take turns: each has every n-th batch of the one order, and
-    what is left over at an epoch's end is left out.
-    """
+class _Training:
+    """The state of a run, and what is done to it."""
 
     def __init__(
         self,
-        plan: Callable[[int, np.random.Generator], Sequence[Sequence[int]]],
-        collate: Callable[[Sequence[int], np.random.Generator], Batch],
-        seed: int,
+        module: TrainingModule[Any],
+        batches: ResumableBatches[Any],
+        options: FitOptions,
+        processes: Processes,
+        record: RunRecord | None,
     ) -> None:
-        self.plan = plan
-        self.collate = collate
-        self.seed = seed
-        self.epoch = 0
-        self.next_batch = 0
-        self._process, self._processes = 0, 1
-        self._planned = len(plan(0, np.random.default_rng([seed, 0])))
-
-    def share(self, process: int, processes: int) -> None:
-        """Give this process its share: of every `processes` batches the one with number `process`."""
-        self._process, self._processes = process, processes
-
-    def __len__(self) -> int:
-        return self._planned // self._processes
-
-    def __iter__(self) -> Iterator[Batch]:
-        if self.next_batch >= len(self):
-            self.epoch, self.next_batch = self.epoch + 1, 0
-        order = self.plan(self.epoch, np.random.default_rng([self.seed, self.epoch]))
-        if len(order) != self._planned:
-            raise ValueError(f"epoch {self.epoch} has {len(order)} batches, the first had {self._planned}")
-        while self.next_batch < len(self):
-            number = self.next_batch * self._processes + self._process
-            self.next_batch += 1
-            yield self.collate(order[number], np.random.default_rng([self.seed, self.epoch, number, 1]))
-
-    def state_dict(self) -> dict[str, int]:
-        """Where the order stands."""
-        return {"epoch": self.epoch, "next_batch": self.next_batch}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on from a kept state."""
-        self.epoch, self.next_batch = state["epoch"], state["next_batch"]
-
-
-def fit(module: TrainingModule[Any], batches: ResumableBatches[Any], options: FitOptions) -> None:
-    """Train, or go on training where the run directory's last checkpoint stands.
-
-    The best model so far is always in `run/best`, with the metrics of every epoch in `run/log/`.
-
-    Raises:
-        InputError: if the run directory cannot be written, its checkpoint is damaged, or this machine has no
-            such device.
-    """
-    device = training_device(options.device)
-    require_writable(options.run)
-    batches.share(0, options.processes)  # as many for each; Lightning says later which this one is
-    # Lightning's own estimate would fetch the batches before it has restored where their order stood.
-    module.total_steps = options.epochs * len(batches)
-    last = options.run / "last.ckpt"
-    require_checkpoint(last)
-    average = WeightAverage(options.average_decay)
-    callbacks: list[Callback] = [
-        average,
-        Position(batches, options.seed),
-        DevEvaluation(average, options.run / "best"),
-        LastCheckpoint(last, options.checkpoint_minutes),
-        ModelSummary(max_depth=2),
-    ]
-    terminal = sys.stderr.isatty()
-    callbacks.append(TQDMProgressBar() if terminal else PlainProgress())
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="lightning")  # workers, loggers: not our case
-        lightning.seed_everything(options.seed, verbose=False)
-        trainer = lightning.Trainer(
-            accelerator=device,
-            devices=options.processes,
-            strategy="auto" if options.processes == 1 else "ddp",
-            precision=usable_precision(module.network, options.precision, device),
-            max_epochs=options.epochs,
-            gradient_clip_val=options.clip_norm,
-            callbacks=callbacks,
-            logger=CSVLogger(options.run, name="log", flush_logs_every_n_steps=20),
-            log_every_n_steps=20,
-            enable_checkpointing=False,
-            enable_progress_bar=terminal,
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            use_distributed_sampler=False,
+        self.module, self.batches, self.options, self.processes = module, batches, options, processes
+        self.record = record
+        self.device = training_device(options.device, processes.local_rank)
+        precision = usable_precision(module.network, options.precision, self.device.type)
+        self.half = precision == "bf16-mixed"
+        require_writable(options.run)
+        self.checkpoint = options.run / "last.ckpt"
+        batches.share(processes.rank, processes.count)
+        module.to(self.device).total_steps = options.epochs * len(batches)
+        self.optimizer = torch.optim.AdamW(
+            module.parameter_groups(), lr=module.learning_rate, betas=(0.9, 0.98)
         )
-        trainer.fit(
-            module,
-            train_dataloaders=batches,
-            ckpt_path=last if last.is_file() else None,
-            weights_only=True,
-        )
+        self.rates = [group["lr"] for group in self.optimizer.param_groups]
+        self.average = WeightAverage(options.average_decay)
+        self.best_value = math.inf
+        self.saved_at = time.monotonic()
 
+    def resume(self) -> None:
+        """Take up the last checkpoint if there is one; all processes begin with what the first has."""
+        first = self.processes.rank == 0
+        kept = read_checkpoint(self.checkpoint, self.processes.count) if first else None
+        state = self.processes.from_first(kept or self._state())
+        self.module.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.average.load_state_dict(state["average"], self.device)
+        self.batches.load_state_dict(state["batches"])
+        self.best_value, self.module.global_step = state["best_value"], state["global_step"]
 
-def require_checkpoint(path: Path) -> None:
-    """Make sure that a checkpoint, if it is there, can be read; it holds numbers and names, and no program.
+    def step(self, batch: Any, stop: Stop) -> bool:
+        """Learn from one batch; true if this process or another was asked to end."""
+        module, step = self.module, self.module.global_step
+        if step % _LOG_STEPS == 0:
+            module.means.clear()
+        # Seeded by their number, steps after a resume drop out the same as without.
+        seed = np.random.SeedSequence([self.options.seed, step, self.processes.rank])
+        torch.manual_seed(int(seed.generate_state(1)[0]))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            loss = module.training_step(batch.to(self.device), self.batches.next_batch - 1)
+        self.optimizer.zero_grad()
+        loss.backward()
+        groups = self.optimizer.param_groups
+        parameters = [parameter for group in groups for parameter in group["params"]]
+        asked = self.processes.average_gradients(parameters, stop.asked)
+        if self.options.clip_norm:
+            nn.utils.clip_grad_norm_(parameters, self.options.clip_norm)
+        for group, rate in zip(groups, self.rates, strict=True):
+            group["lr"] = rate * one_cycle(step, module.total_steps, module.warmup)
+        if self.record is not None and self.processes.rank == 0:
+            self.record.write()  # before any checkpoint holds a step
+        self.optimizer.step()
+        self.average.update(module.network)
+        module.global_step += 1
+        if module.global_step % _LOG_STEPS == 0:
+            self._log(module.means.values())
+        return asked
 
-    Raises:
-        InputError: if it is damaged, or holds anything that would have to be unpickled.
-    """
-    if not path.is_file():
-        return
-    try:
-        torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # a damaged file makes PyTorch raise almost anything
-        reason = str(error).split("\n")[0][:120]
-        way_out = "remove it to begin the run again"
-        raise InputError(path, f"is no checkpoint of a run ({reason}); {way_out}") from error
+    def evaluate(self) -> None:
+        """Measure the averaged network, and write it to `best` if it is the best so far; the first does."""
+        if self.processes.rank:
+            return
+        module = self.module.eval()
+        with torch.inference_mode(), self.average.applied(module.network):
+            metrics = module.dev_metrics()
+            value = next(iter(metrics.values()))
+            if value < self.best_value:
+                self.best_value = value
+                module.export(self.options.run / "best", metrics)
+        self._log(metrics)
+        figures = "  ".join(f"{name} {figure:.4g}" for name, figure in metrics.items())
+        say(f"epoch {self.batches.epoch}: {figures}")
 
+    def is_time(self) -> bool:
+        """Whether the last checkpoint is so old that another is due."""
+        return time.monotonic() - self.saved_at >= 60.0 * self.options.checkpoint_minutes
 
-def training_device(device: Device) -> str:
-    """The device that is meant, which Lightning and PyTorch call the same; "auto" is the fastest.
+    def save(self) -> None:
+        """Write the state to the last checkpoint, whole or not at all; the first process does."""
+        if self.processes.rank == 0:
+            write_whole(self.checkpoint, pack(self._state()))
+            self.saved_at = time.monotonic()
 
-    Raises:
-        InputError: if this machine has none.
-    """
-    there = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
-    if device == "auto":
-        return next(name for name, is_there in there.items() if is_there)
-    if not there[device]:
-        raise InputError("device", f"this machine has no {device}; there is always cpu")
-    return device
+    def _state(self) -> dict[str, Any]:
+        """What the checkpoint keeps."""
+        return {
+            "network": self.module.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average.state_dict(),
+            "batches": self.batches.state_dict(),
+            "best_value": self.best_value,
+            "global_step": self.module.global_step,
+            "processes": self.processes.count,
+        }
 
-
-def usable_precision(network: nn.Module, precision: Precision, device: str) -> Precision:
-    """The precision that is asked for; float32 where the network cannot be computed in it, which is said."""
-    cells = {stack.config.cell for stack in network.modules() if isinstance(stack, RecurrentStack)}
-    impossible = sorted(cell for cell in cells if not can_compute_in_bfloat16(cell, device))
-    if precision == "32-true" or not impossible:
-        return precision
-    what = " and ".join(cell.upper() for cell in impossible)
-    _say(f"{precision}: this {device} has no {what} in bfloat16; training in float32")
-    return "32-true"
-
-
-@rank_zero_only
-def _say(line: str) -> None:
-    """A line on standard error, from the first of several processes."""
-    print(line, file=sys.stderr, flush=True)
+    def _log(self, metrics: dict[str, float]) -> None:
+        """Add figures to the log; the first process does."""
+        if self.processes.rank == 0:
+            path = self.options.run / "log" / "metrics.csv"
+            step = self.module.global_step
+            append_metrics(path, math.ceil(step / len(self.batches)), step, metrics)

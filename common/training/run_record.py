@@ -10,11 +10,11 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch.callbacks import Callback
 
 from common.commands.command import installed_version
 from common.errors import InputError
@@ -26,24 +26,27 @@ NAME = "run.json"
 _FREE = {"run", "cache", "threads", "device"}
 
 
-class RunRecord(Callback):
-    """Writes down what a run was begun with when its first step is made, if that does not stand there yet.
+@dataclass
+class RunRecord:
+    """What a run was begun with, to be written down when its first step is made.
 
     Before that nothing is learned: a run that fails while it reads its data may begin with other options.
 
-    Args:
+    Attributes:
         path: of the record.
         content: what it is to hold.
+        stands: whether it stands there.
     """
 
-    def __init__(self, path: Path, content: Mapping[str, Any]) -> None:
-        self.path = path
-        self.content = content
+    path: Path
+    content: Mapping[str, Any]
+    stands: bool
 
-    def on_before_optimizer_step(self, trainer: Any, *_: Any) -> None:
-        """Write, before any checkpoint holds a step; of several processes the first does."""
-        if trainer.is_global_zero and not self.path.exists():
+    def write(self) -> None:
+        """Write it, if it does not stand there yet."""
+        if not self.stands:
             write_whole(self.path, f"{json.dumps(self.content, indent=1)}\n")
+            self.stands = True
 
 
 def run_record(run: Path, options: Any, data: Iterable[object]) -> RunRecord:
@@ -66,7 +69,7 @@ def run_record(run: Path, options: Any, data: Iterable[object]) -> RunRecord:
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        return RunRecord(path, now)
+        return RunRecord(path, now, stands=False)
     except OSError as error:
         raise InputError(path, f"cannot be read: {error.strerror}") from error
     except ValueError as error:
@@ -81,7 +84,7 @@ def run_record(run: Path, options: Any, data: Iterable[object]) -> RunRecord:
         raise InputError(run, f"was begun otherwise: {', '.join(differences)}; choose a new directory")
     if now["data"] != before.get("data"):
         raise InputError(run, "was begun with other data (the same options); choose a new directory")
-    return RunRecord(path, now)
+    return RunRecord(path, now, stands=True)
 
 
 def _record(options: Any, data: Iterable[object]) -> dict[str, Any]:

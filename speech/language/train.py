@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from lightning.pytorch.callbacks import Callback
 from torch import Tensor, nn
 
 from common.errors import InputError
-from common.training.loop import FitOptions, ResumableBatches, TrainingModule, fit
+from common.training.batches import ResumableBatches
+from common.training.loop import FitOptions, TrainingModule, fit
+from common.training.processes import join
+from common.training.progress import say
 from common.training.run_record import RunRecord, run_record
 from speech.language.loading import write_language_model
 from speech.language.options import LanguageModelOptions, parse_source
@@ -156,7 +157,6 @@ class LanguageModule(TrainingModule[LanguageNetwork]):
         held_out: what it is measured on.
         rarer: probabilities with which words are drawn, (vocabulary,); None if none are.
         trigram: the trigram's perplexities, as `perplexity` gives them.
-        record: of what the run was begun with.
     """
 
     def __init__(
@@ -166,10 +166,8 @@ class LanguageModule(TrainingModule[LanguageNetwork]):
         held_out: Sequence[HeldOut],
         rarer: npt.NDArray[np.float64] | None,
         trigram: Mapping[str, float],
-        record: RunRecord | None = None,
     ) -> None:
         super().__init__(network, options.learning_rate, options.warmup, options.weight_decay)
-        self.record = record
         self.expected: Tensor
         self.always = options.always
         self.held_out = held_out
@@ -178,10 +176,6 @@ class LanguageModule(TrainingModule[LanguageNetwork]):
             # How often each word is expected among the drawn; those that always compete are not drawn.
             expected = np.log(np.maximum(rarer * options.drawn, np.finfo(np.float32).tiny))
             self.register_buffer("expected", torch.from_numpy(expected).float(), persistent=False)
-
-    def configure_callbacks(self) -> list[Callback]:
-        """What goes along with the training besides: it writes down what the run was begun with."""
-        return [] if self.record is None else [self.record]
 
     def training_step(self, batch: SentenceBatch, batch_number: int) -> Tensor:
         """Cross-entropy of one batch, in nats a word; an estimate of it where words are drawn."""
@@ -276,6 +270,29 @@ def train_language_model(options: LanguageModelOptions) -> None:
     """
     if options.threads:
         torch.set_num_threads(options.threads)
+    together = join(options.processes)
+    with together.in_turn():
+        module, batches, record = _prepare(options)
+    fit(
+        module,
+        batches,
+        FitOptions(
+            run=options.run,
+            epochs=options.epochs,
+            seed=options.seed,
+            precision=options.precision,
+            average_decay=options.average_decay,
+            device=options.device,
+        ),
+        together,
+        record,
+    )
+
+
+def _prepare(
+    options: LanguageModelOptions,
+) -> tuple[LanguageModule, ResumableBatches[SentenceBatch], RunRecord]:
+    """What is trained, and on what."""
     torch.manual_seed(options.seed)
     given = [parse_source(one) for one in options.text]
     for number, one in enumerate(given):
@@ -296,7 +313,7 @@ def train_language_model(options: LanguageModelOptions) -> None:
         for one in texts
     ]
     trigram = trigram_perplexity(sources, held_out, len(vocabulary))
-    print("trigram: " + "  ".join(f"{name} {value:.4g}" for name, value in trigram.items()), file=sys.stderr)
+    say("trigram: " + "  ".join(f"{name} {value:.4g}" for name, value in trigram.items()))
 
     frequencies = word_frequencies(sources, len(vocabulary))
     rarer = rarer_words(frequencies, options.always) if options.drawn else None
@@ -313,20 +330,8 @@ def train_language_model(options: LanguageModelOptions) -> None:
     with torch.no_grad():  # what is left to learn is how a word's neighbours change its frequency
         network.bias.copy_(torch.from_numpy(np.log(frequencies)))
     training_set = SentenceBatches(sources, options.batch_words, rarer, options.drawn)
-    batches: ResumableBatches[Any] = ResumableBatches(training_set.plan, training_set.collate, options.seed)
-    fit(
-        LanguageModule(network, options, held_out, rarer, trigram, record),
-        batches,
-        FitOptions(
-            run=options.run,
-            epochs=options.epochs,
-            seed=options.seed,
-            precision=options.precision,
-            average_decay=options.average_decay,
-            processes=options.processes,
-            device=options.device,
-        ),
-    )
+    batches = ResumableBatches(training_set.plan, training_set.collate, options.seed)
+    return LanguageModule(network, options, held_out, rarer, trigram), batches, record
 
 
 def choose_vocabulary(counts: Mapping[str, float], size: int) -> tuple[str, ...]:

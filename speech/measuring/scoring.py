@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import jiwer
+
 from speech.model.text import normalize
 
 
@@ -38,8 +40,6 @@ def error_rates(references: Sequence[str], hypotheses: Sequence[str]) -> ErrorRa
     Raises:
         ValueError: if there are not equally many of both, or no reference has a word.
     """
-    import jiwer
-
     if len(references) != len(hypotheses):
         raise ValueError(f"{len(references)} references, but {len(hypotheses)} hypotheses")
     truth = [normalize(text) for text in references]

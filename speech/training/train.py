@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from common.errors import InputError
 from common.files import file_identity
 from common.models.files import find_model, read_model, write_model
-from common.training.loop import FitOptions, ResumableBatches, TrainingModule, fit
+from common.training.batches import ResumableBatches
+from common.training.loop import FitOptions, TrainingModule, fit
+from common.training.processes import join
+from common.training.progress import say
 from common.training.run_record import RunRecord, run_record
 from speech.bundled import BUNDLED
 from speech.measuring.scoring import error_rates
@@ -53,16 +53,10 @@ class SpeechModule(TrainingModule[SpeechNetwork]):
         network: SpeechNetwork,
         dev: dict[str, FeatureCache],
         options: TrainOptions,
-        record: RunRecord | None = None,
     ) -> None:
         super().__init__(network, options.learning_rate, options.warmup, options.weight_decay)
         self.dev = dev
         self.options = options
-        self.record = record
-
-    def configure_callbacks(self) -> list[Callback]:
-        """What goes along with the training besides: it writes down what the run was begun with."""
-        return [] if self.record is None else [self.record]
 
     def training_step(self, batch: SpeechBatch, batch_number: int) -> Tensor:
         """CTC losses of one batch, in nats a symbol: of the subwords and, below them, of the phones."""
@@ -120,6 +114,29 @@ def train(options: TrainOptions) -> None:
     """
     if options.threads:
         torch.set_num_threads(options.threads)
+    together = join(options.processes)
+    with together.in_turn():
+        module, batches, record = _prepare(options, together.count)
+    fit(
+        module,
+        batches,
+        FitOptions(
+            run=options.run,
+            epochs=options.epochs,
+            seed=options.seed,
+            precision=options.precision,
+            average_decay=options.average_decay,
+            device=options.device,
+        ),
+        together,
+        record,
+    )
+
+
+def _prepare(
+    options: TrainOptions, processes: int
+) -> tuple[SpeechModule, ResumableBatches[SpeechBatch], RunRecord]:
+    """What is trained, and on what by so many processes; features are computed once, and kept."""
     torch.manual_seed(options.seed)
     pronunciations = read_pronunciations(options.pronunciations) if options.pronunciations else None
     corpora = [found for path in options.train if (found := utterances(read_corpus(path)))]
@@ -148,26 +165,14 @@ def train(options: TrainOptions) -> None:
         batch_frames,
         Augmentation(),
         short_first=options.init is None,
-        processes=options.processes,
+        processes=processes,
         splicer=splicer,
         speeds=options.speeds,
         views=2 if options.consistency else 1,
     )
     dev = {name: cache_features(found, config.features, options.cache)[0] for name, found in dev_sets.items()}
-    batches: ResumableBatches[Any] = ResumableBatches(training_set.plan, training_set.collate, options.seed)
-    fit(
-        SpeechModule(network, dev, options, record),
-        batches,
-        FitOptions(
-            run=options.run,
-            epochs=options.epochs,
-            seed=options.seed,
-            precision=options.precision,
-            average_decay=options.average_decay,
-            processes=options.processes,
-            device=options.device,
-        ),
-    )
+    batches = ResumableBatches(training_set.plan, training_set.collate, options.seed)
+    return SpeechModule(network, dev, options), batches, record
 
 
 def _dev_sets(paths: Sequence[Path]) -> dict[str, list[Utterance]]:
@@ -231,7 +236,7 @@ def _network(
     network = SpeechNetwork(config)
     if weights:
         taken, drawn = take_over(network, weights)
-        print(f"{options.init}: {taken} weights taken over, {drawn} drawn anew", file=sys.stderr)
+        say(f"{options.init}: {taken} weights taken over, {drawn} drawn anew")
     return config, network
 
 

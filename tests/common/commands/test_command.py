@@ -9,12 +9,14 @@ import platform
 import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from common.commands.command import (
+    EXTRAS,
     add_batch_options,
     add_shared_options,
     add_subcommand,
@@ -93,6 +95,28 @@ def test_an_input_error_is_one_line_and_status_1(capsys: pytest.CaptureFixture[s
     captured = capsys.readouterr()
     assert captured.err == "speech: talk.wav: no sound in this file (0.0 s); was it recorded?\n"
     assert captured.out == ""
+
+
+@pytest.mark.parametrize(("package", "extra"), EXTRAS.items())
+def test_a_command_that_lacks_an_extra_says_in_one_line_what_to_install(
+    package: str, extra: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
+    assert run_command("speech", lambda: importlib.import_module(package) and None) == 1
+    assert capsys.readouterr().err == f"speech: needs {package}: pip install 'recurrent-suite[{extra}]'\n"
+
+
+def test_extras_bring_what_their_commands_need() -> None:
+    settings = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text(encoding="utf-8"))
+    extras = settings["project"]["optional-dependencies"]
+    for package, extra in EXTRAS.items():
+        assert any(one.replace("-", "_").startswith(package) for one in extras[extra])
+
+
+def test_a_missing_package_of_the_base_is_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    with pytest.raises(ModuleNotFoundError, match="tqdm"):
+        run_command("speech", lambda: importlib.import_module("tqdm") and None)
 
 
 def test_an_interrupt_is_status_130_and_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +17,13 @@ from torch import Tensor, nn
 
 from common.core.quantized import can_compute_in_bfloat16
 from common.core.recurrent import RecurrentConfig, RecurrentStack
+from common.core.truncated import backward_in_pieces
 from common.errors import InputError
-from common.training.loop import (
-    FitOptions,
-    ResumableBatches,
-    TrainingModule,
-    backward_in_pieces,
-    fit,
-    one_cycle,
-    usable_precision,
-)
-from common.training.run_record import RunRecord, run_record
+from common.training.batches import ResumableBatches
+from common.training.devices import usable_precision
+from common.training.loop import FitOptions, TrainingModule, fit
+from common.training.run_record import run_record
+from common.training.schedule import one_cycle
 
 
 class Tiny(TrainingModule[nn.Sequential]):
@@ -86,6 +84,56 @@ def test_a_killed_run_goes_on_exactly_where_it_stood(tmp_path: Path, killed_afte
     assert min(killed.exported + resumed.exported) == min(whole.exported)
 
 
+@pytest.mark.parametrize("asked_in", [2, 5])
+def test_ctrl_c_ends_a_run_after_the_step_at_hand_which_is_kept(tmp_path: Path, asked_in: int) -> None:
+    class Asked(Tiny):
+        def training_step(self, batch: Tensor, batch_number: int) -> Tensor:
+            if len(self.losses) + 1 == asked_in:
+                signal.raise_signal(signal.SIGINT)
+            return super().training_step(batch, batch_number)
+
+    seldom = FitOptions(tmp_path, epochs=3, average_decay=0.9, checkpoint_minutes=60.0)
+    asked, resumed, whole = Asked(), Tiny(), Tiny()
+    with pytest.raises(KeyboardInterrupt):
+        fit(asked, batches(), seldom)
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == asked_in
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    fit(resumed, batches(), seldom)
+    fit(whole, batches(), options(tmp_path / "whole"))
+    assert asked.losses + resumed.losses == whole.losses
+    assert asked.exported + resumed.exported == whole.exported
+
+
+def test_the_log_is_one_table_that_a_resume_goes_on_with(tmp_path: Path) -> None:
+    for epochs in (1, 2):
+        fit(Tiny(), batches(), FitOptions(tmp_path, epochs))
+    rows = list(csv.DictReader((tmp_path / "log" / "metrics.csv").open()))
+    assert [(row["epoch"], row["step"], row["name"]) for row in rows] == [
+        ("1", "5", "error"),
+        ("2", "10", "error"),
+    ]
+    assert all(float(row["value"]) > 0.0 for row in rows)
+
+
+def test_logged_figures_are_means_over_examples(tmp_path: Path) -> None:
+    class Logging(Tiny):
+        def training_step(self, batch: Tensor, batch_number: int) -> Tensor:
+            size = 3 if self.global_step % 2 else 1
+            self.log_dict({"place": torch.tensor(float(self.global_step % 2))}, batch_size=size)
+            return super().training_step(batch, batch_number)
+
+    fit(Logging(), batches(), FitOptions(tmp_path, epochs=4))
+    rows = list(csv.DictReader((tmp_path / "log" / "metrics.csv").open()))
+    (row,) = [row for row in rows if row["name"] == "place"]
+    assert (row["epoch"], row["step"], float(row["value"])) == ("4", "20", 0.75)
+
+
+def test_a_checkpoint_of_lightning_is_refused_in_one_line(tmp_path: Path) -> None:
+    torch.save({"state_dict": {}, "pytorch-lightning_version": "2.6.6"}, tmp_path / "last.ckpt")
+    with pytest.raises(InputError, match=r"last\.ckpt: was written by an earlier version .*new directory"):
+        fit(Tiny(), batches(), options(tmp_path))
+
+
 class Bomb:
     """What runs a program where it is unpickled."""
 
@@ -121,26 +169,20 @@ class Chosen:
     threads: int = 0
 
 
-class Recorded(Tiny):
-    """The same, and what it was begun with is written down."""
-
-    def __init__(self, record: RunRecord, stop_after: int | None = None) -> None:
-        super().__init__(stop_after)
-        self.record = record
-
-    def configure_callbacks(self) -> list[RunRecord]:
-        return [self.record]
-
-
 def begin(run: Path, chosen: Chosen, data: list[str]) -> None:
     """Make a run's first step."""
     with pytest.raises((KeyboardInterrupt, SystemExit)):
-        fit(Recorded(run_record(run, chosen, data), stop_after=1), batches(), options(run))
+        fit(Tiny(stop_after=1), batches(), options(run), record=run_record(run, chosen, data))
 
 
 def test_a_run_that_never_made_a_step_may_begin_otherwise(tmp_path: Path) -> None:
     with pytest.raises((KeyboardInterrupt, SystemExit)):
-        fit(Recorded(run_record(tmp_path, Chosen(tmp_path), []), stop_after=0), batches(), options(tmp_path))
+        fit(
+            Tiny(stop_after=0),
+            batches(),
+            options(tmp_path),
+            record=run_record(tmp_path, Chosen(tmp_path), []),
+        )
     run_record(tmp_path, Chosen(tmp_path, epochs=4), [])
     begin(tmp_path, Chosen(tmp_path, epochs=5), [])
     with pytest.raises(InputError, match="epochs 4 in place of 5"):
@@ -216,7 +258,7 @@ def test_to_try_bfloat16_draws_no_random_number() -> None:
 def test_where_bfloat16_cannot_be_computed_float32_is_and_that_is_said(
     possible: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("common.training.loop.can_compute_in_bfloat16", lambda *_: possible)
+    monkeypatch.setattr("common.training.devices.can_compute_in_bfloat16", lambda *_: possible)
     network = nn.Sequential(nn.Linear(2, 2), recurrent("lstm"))
     assert usable_precision(network, "32-true", "cpu") == "32-true"
     assert capsys.readouterr().err == ""

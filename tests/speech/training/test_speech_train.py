@@ -177,5 +177,6 @@ def test_two_processes_train_one_model_and_a_kill_ends_both(manifest: Path, tmp_
         process.kill()
     assert process.returncode == -signal.SIGTERM
     kept = torch.load(run / "last.ckpt", weights_only=True)
-    assert kept["global_step"] % 2 == 0  # four utterances, a batch each, two at a time
+    # Four utterances, a batch each, two at a time; the kill may have come after any step.
+    assert kept["global_step"] == 2 * kept["batches"]["epoch"] + kept["batches"]["next_batch"] > 0
     assert Recognizer.load(run / "best").name == "best"
