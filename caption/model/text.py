@@ -96,17 +96,11 @@ def detokenize(tokens: Sequence[str]) -> str:
 def is_plain(caption: str) -> bool:
     """Whether a caption off the web reads like those that people write when they are asked to describe.
 
-    It begins with what is to be seen, is one short sentence, and has no name in it (which such captions
-    replace with "person").
+    It is one short sentence of more than three words, and has no name in it (which such captions replace
+    with "person").
     """
     tokens = tokenize(caption)
-    return 3 < len(tokens) <= 16 and tokens[0] in _BEGINNINGS and "person" not in tokens
-
-
-_BEGINNINGS = frozenset(
-    """a an one two three four five several some many people men women children man woman girl boy
-    group""".split()
-)
+    return 3 < len(tokens) <= 16 and "person" not in tokens
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def test_a_manifest_s_sources_are_kept_and_several_manifests_are_one_list(tmp_pa
 
 
 def test_only_plain_captions_are_left_of_sources_that_are_sifted() -> None:
-    headline, plain = "best price on garden chairs", "a cat sleeps on a chair"
+    headline, plain = "person arrives at the premiere", "a cat sleeps on a chair"
     photographs = [
         Photograph(Path("1"), (headline, plain), "web"),
         Photograph(Path("2"), (headline,), "web"),
