@@ -23,14 +23,9 @@ from common.models.files import write_model
 from speech import Recognizer
 from speech.arguments import make_speech_parser
 from speech.cli import main
+from speech.language.loading import load_language_model, write_language_model
 from speech.language.options import CountOptions, LanguageModelOptions
-from speech.language.recurrent import (
-    SPECIAL,
-    LanguageModelConfig,
-    LanguageNetwork,
-    load_language_model,
-    write_language_model,
-)
+from speech.language.recurrent import SPECIAL, LanguageModelConfig, LanguageNetwork
 from speech.model.network import SpeechConfig, SpeechNetwork
 from speech.model.subwords import LETTER_SYMBOLS
 from speech.options import TrainOptions

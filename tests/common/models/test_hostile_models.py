@@ -21,13 +21,8 @@ import torch
 from common.errors import InputError
 from common.models.files import write_model
 from speech import Recognizer
-from speech.language.recurrent import (
-    SPECIAL,
-    LanguageModelConfig,
-    LanguageNetwork,
-    load_language_model,
-    write_language_model,
-)
+from speech.language.loading import load_language_model, write_language_model
+from speech.language.recurrent import SPECIAL, LanguageModelConfig, LanguageNetwork
 from speech.model.network import SpeechConfig, SpeechNetwork
 from speech.model.subwords import LETTER_SYMBOLS
 
