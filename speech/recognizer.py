@@ -86,7 +86,7 @@ class Recognizer:
             language_model: directory of a language model, as `speech train-lm` writes it; None for the one
                 that lies in the model directory, if one does.
             exact: whether the network computes in float32 on every processor. Otherwise it does so in
-                bfloat16 where that is three times as fast; texts then differ now and then, and are as often
+                bfloat16 where that is about twice as fast; texts then differ now and then, and are as often
                 right.
 
         Raises:
