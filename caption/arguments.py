@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from caption.options import DescribeOptions, TrainOptions
 from caption.output import writers
@@ -20,6 +21,9 @@ from common.commands.command import (
 )
 from common.commands.options import add_options
 
+if TYPE_CHECKING:
+    from common.commands.command import Subcommands
+
 _OUTPUT_HELP = (
     "txt: a folder, with one file a photograph, or a file for a single photograph; jsonl, csv, html: one "
     "file, to which photographs are added that it does not have yet; several formats: a folder for all. "
@@ -32,6 +36,13 @@ def make_caption_parser() -> argparse.ArgumentParser:
     """The parser of all subcommands."""
     parser, subcommands = make_parser("caption", "Photographs become sentences, offline.")
 
+    for add in (_add_describe, _add_search, _add_evaluate, _add_makers, _add_export, _add_demo):
+        add(subcommands)
+    return parser
+
+
+def _add_describe(subcommands: Subcommands) -> None:
+    """Photographs to captions."""
     one = add_subcommand(
         subcommands,
         "describe",
@@ -42,6 +53,9 @@ def make_caption_parser() -> argparse.ArgumentParser:
     _add_destination_options(one)
     _add_decoding_options(one, batch_size=16)
 
+
+def _add_search(subcommands: Subcommands) -> None:
+    """A sentence to photographs."""
     one = add_subcommand(
         subcommands,
         "search",
@@ -71,6 +85,9 @@ def make_caption_parser() -> argparse.ArgumentParser:
     )
     add_shared_options(one, model="photos", batch_size=16)
 
+
+def _add_evaluate(subcommands: Subcommands) -> None:
+    """Captions to scores."""
     one = add_subcommand(
         subcommands,
         "evaluate",
@@ -84,6 +101,9 @@ def make_caption_parser() -> argparse.ArgumentParser:
     )
     _add_decoding_options(one, batch_size=32)
 
+
+def _add_makers(subcommands: Subcommands) -> None:
+    """What trains and averages models."""
     one = add_subcommand(
         subcommands,
         "train",
@@ -100,6 +120,9 @@ def make_caption_parser() -> argparse.ArgumentParser:
     )
     add_average_options(one)
 
+
+def _add_export(subcommands: Subcommands) -> None:
+    """A model for other programs."""
     one = add_subcommand(
         subcommands,
         "export",
@@ -117,6 +140,9 @@ def make_caption_parser() -> argparse.ArgumentParser:
         help="where encoder.onnx and decoder.onnx are written (required)",
     )
 
+
+def _add_demo(subcommands: Subcommands) -> None:
+    """The page."""
     one = add_subcommand(subcommands, "demo", "open the page on this machine", "caption demo --port 7861")
     one.add_argument(
         "--port",
@@ -125,7 +151,6 @@ def make_caption_parser() -> argparse.ArgumentParser:
         help="port on which the page is served (the first that is free)",
     )
     _add_decoding_options(one, batch_size=1)
-    return parser
 
 
 def _add_destination_options(parser: argparse.ArgumentParser) -> None:
@@ -207,6 +232,11 @@ def _add_decoding_options(parser: argparse.ArgumentParser, batch_size: int) -> N
         metavar="N",
         help="let no N words in a row stand twice in a caption; 0 lets them (%(default)s)",
     )
+    _add_drawing_options(group, defaults)
+
+
+def _add_drawing_options(group: argparse._ArgumentGroup, defaults: DescribeOptions) -> None:
+    """Captions that are drawn at random."""
     group.add_argument(
         "--nucleus",
         type=share,

@@ -36,11 +36,12 @@ ORDER = {
         export peers stages benchmark arguments destinations makers cli""",
     "caption": """bundled options images model output captioner data measuring training search sources
         arguments destinations export benchmark cli""",
-    "demos": "style shell uploads sound live caption_page speech_page __main__",
+    "demos": "style uploads shell sound live caption_page speech_page __main__",
 }
 # A late import that goes up: a transcript offers its formats, and the writers need it for its types alone.
 UPWARDS = {("speech.transcript", "speech.output.writers")}
 LONGEST_ROOM = 400  # lines
+LONGEST_FUNCTION = 60  # lines, its docstring aside
 PUBLIC = {"speech": set(speech.__all__), "caption": set(caption.__all__)}
 
 
@@ -157,6 +158,27 @@ def test_an_arrow_up_within_a_floor_and_a_circle_are_found() -> None:
 def test_no_room_is_longer_than_a_reader_can_hold() -> None:
     lengths = {room: len(path.read_text(encoding="utf-8").splitlines()) for room, path in rooms().items()}
     assert not {room: lines for room, lines in lengths.items() if lines > LONGEST_ROOM}
+
+
+def function_lengths(source: str) -> dict[str, int]:
+    """Lines of each function of a file, without its docstring."""
+    lengths = {}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[1] if ast.get_docstring(node) and len(node.body) > 1 else node.body[0]
+            lengths[node.name] = (node.end_lineno or 0) - first.lineno + 1
+    return lengths
+
+
+def test_no_function_is_longer_than_a_screen_and_a_half() -> None:
+    long = {
+        f"{room}.{name}": lines
+        for room, path in rooms().items()
+        for name, lines in function_lengths(path.read_text(encoding="utf-8")).items()
+        if lines > LONGEST_FUNCTION
+    }
+    assert not long
+    assert function_lengths('def f():\n    """One."""\n    a = 1\n    return a\n') == {"f": 2}
 
 
 @pytest.mark.parametrize(
