@@ -393,10 +393,10 @@ def test_the_progress_bar_counts_hours_of_sound(
 def test_listening_to_standard_input_prints_final_text(model: Path, tmp_path: Path) -> None:
     said = torch.cat([load_audio(SAMPLES / f"{name}.opus") for name in ("tags", "service", "city")])
     raw = (said * 32767).short().numpy().astype("<i2").tobytes()
-    command = [sys.executable, "-m", "speech.cli", "listen", "-", "--model", str(model)]
+    command = [sys.executable, "-m", "speech.cli", "listen", "-", "--exact", "--model", str(model)]
     told = subprocess.run(command, input=raw, capture_output=True, cwd=ROOT)
     assert (told.returncode, told.stderr) == (0, b"")
-    recognizer = Recognizer.load(model)
+    recognizer = Recognizer.load(model, exact=True)
     expected = [update.text for update in listen(recognizer.stream(), said) if update.final]
     assert told.stdout.decode().splitlines() == expected
     assert expected

@@ -178,7 +178,7 @@ def test_the_command_writes_the_file_and_prints_its_path(
 ) -> None:
     monkeypatch.setattr(Recognizer, "load", lambda model: tiny())
     path = tmp_path / "new" / "tiny.onnx"
-    assert main(["export", "--model", "tiny", "--output", str(path)]) == 0
+    assert main(["export", "--output", str(path)]) == 0
     assert capsys.readouterr() == (f"{path}\n", "")
     assert [one.name for one in path.parent.iterdir()] == ["tiny.onnx"]
 

@@ -163,7 +163,7 @@ def as_scores(found: list[TextHypothesis]) -> dict[tuple[int, ...], float]:
 
 def wide(**options: object) -> DecodingOptions:
     """Options with which nothing is left out."""
-    everything = {"beam": 10_000, "beam_margin": 1e6, "least": 0.0, "open_vocabulary": False}
+    everything = {"beam": 10_000, "beam_margin": 1e6, "min_prob": 0.0, "open_vocabulary": False}
     return DecodingOptions(**{**everything, **options})  # type: ignore[arg-type]
 
 
@@ -334,9 +334,9 @@ def test_what_is_never_made_would_not_have_stayed(
     options = DecodingOptions(beam=beam, word_bonus=bonus, min_prob=1e-4, hotwords=hotwords)
     decoder = decoder_of(options, BigramModel())
     sounds = [log_probs_of(seed, 30, 0.5 + 0.3 * seed) for seed in range(8)]
-    found = decoder.all(sounds)
+    found = decoder.decode_batch(sounds)
     monkeypatch.setattr(word_search._Search, "_limits", lambda self: np.full(len(self.texts), -np.inf))
-    assert decoder.all(sounds) == found
+    assert decoder.decode_batch(sounds) == found
 
 
 class OneThingToSay:
@@ -476,8 +476,8 @@ def test_what_is_found_in_an_utterance_does_not_depend_on_the_others(
     options = DecodingOptions(beam=4, min_prob=1e-4, hotwords=hotwords)
     decoder = decoder_of(options, BigramModel() if with_model else None)
     sounds = [log_probs_of(seed + number, steps, 1.5) for number, steps in enumerate([9, 0, 30, 1, 30])]
-    assert decoder.all(sounds) == [decoder(sound) for sound in sounds]
-    assert decoder.all([]) == []
+    assert decoder.decode_batch(sounds) == [decoder(sound) for sound in sounds]
+    assert decoder.decode_batch([]) == []
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from common.errors import InputError
+from common.errors import InputError, shown
 from speech.sound.audio import (
     SAMPLE_RATE,
     AudioOptions,
@@ -312,7 +312,7 @@ def test_a_bad_file_gives_one_line_that_names_it_and_the_reason(
     with pytest.raises(InputError) as caught:
         load_audio(path)
     line = str(caught.value)
-    assert line.startswith(f"{path}: ")
+    assert line.startswith(f"{shown(path)}: ")
     assert reason in line
     assert "\n" not in line
 
