@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from common.training.average import WeightAverage
 from common.training.batches import ResumableBatches
 from common.training.checkpoint import pack, read_checkpoint
 from common.training.devices import training_device, usable_precision
-from common.training.processes import Processes
+from common.training.processes import Processes, join
 from common.training.progress import Means, Progress, append_metrics, say
 from common.training.run_record import RunRecord
 from common.training.schedule import decayed, one_cycle
@@ -172,6 +173,77 @@ def fit(
                     training.processes.end()  # another was asked
             training.evaluate()
             training.save()
+
+
+class RunOptions(Protocol):
+    """What the options of every training say of its run; see `FitOptions`."""
+
+    @property
+    def run(self) -> Path:
+        """Its directory."""
+
+    @property
+    def epochs(self) -> int:
+        """Passes over the training data."""
+
+    @property
+    def seed(self) -> int:
+        """Of everything random."""
+
+    @property
+    def precision(self) -> Precision:
+        """Of the products."""
+
+    @property
+    def average_decay(self) -> float:
+        """Of the moving average of the weights."""
+
+    @property
+    def device(self) -> Device:
+        """Where it runs."""
+
+    @property
+    def threads(self) -> int:
+        """PyTorch's, in each process; 0 leaves its own choice."""
+
+    @property
+    def processes(self) -> int:
+        """That train together."""
+
+
+def fit_together(
+    options: RunOptions,
+    prepare: Callable[[int], tuple[TrainingModule[Any], ResumableBatches[Any], RunRecord]],
+) -> None:
+    """Train in as many processes as the options say, or as torchrun has started.
+
+    Args:
+        options: of the run.
+        prepare: how many processes there are -> what is trained, on what, and the run's record. They do it in
+            turn: the first writes caches, the others read them.
+
+    Raises:
+        InputError: as `fit` and `prepare` do.
+    """
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    together = join(options.processes)
+    with together.in_turn():
+        module, batches, record = prepare(together.count)
+    fit(
+        module,
+        batches,
+        FitOptions(
+            run=options.run,
+            epochs=options.epochs,
+            seed=options.seed,
+            precision=options.precision,
+            average_decay=options.average_decay,
+            device=options.device,
+        ),
+        together,
+        record,
+    )
 
 
 class _Training:

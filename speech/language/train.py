@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from common.errors import InputError
 from common.training.batches import ResumableBatches
-from common.training.loop import FitOptions, TrainingModule, fit
-from common.training.processes import join
+from common.training.loop import TrainingModule, fit_together
 from common.training.progress import say
 from common.training.run_record import RunRecord, run_record
 from speech.language.loading import write_language_model
@@ -268,25 +267,7 @@ def train_language_model(options: LanguageModelOptions) -> None:
     Raises:
         InputError: if a text or the run directory cannot be used.
     """
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    together = join(options.processes)
-    with together.in_turn():
-        module, batches, record = _prepare(options)
-    fit(
-        module,
-        batches,
-        FitOptions(
-            run=options.run,
-            epochs=options.epochs,
-            seed=options.seed,
-            precision=options.precision,
-            average_decay=options.average_decay,
-            device=options.device,
-        ),
-        together,
-        record,
-    )
+    fit_together(options, lambda _: _prepare(options))
 
 
 def _prepare(

@@ -6,6 +6,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,7 @@ from common.errors import InputError
 from common.files import file_identity
 from common.models.files import find_model, read_model, write_model
 from common.training.batches import ResumableBatches
-from common.training.loop import FitOptions, TrainingModule, fit
-from common.training.processes import join
+from common.training.loop import TrainingModule, fit_together
 from common.training.progress import say
 from common.training.run_record import RunRecord, run_record
 from speech.bundled import BUNDLED
@@ -112,25 +112,7 @@ def train(options: TrainOptions) -> None:
     Raises:
         InputError: if a corpus, the model to start from or the run directory cannot be used.
     """
-    if options.threads:
-        torch.set_num_threads(options.threads)
-    together = join(options.processes)
-    with together.in_turn():
-        module, batches, record = _prepare(options, together.count)
-    fit(
-        module,
-        batches,
-        FitOptions(
-            run=options.run,
-            epochs=options.epochs,
-            seed=options.seed,
-            precision=options.precision,
-            average_decay=options.average_decay,
-            device=options.device,
-        ),
-        together,
-        record,
-    )
+    fit_together(options, partial(_prepare, options))
 
 
 def _prepare(
