@@ -11,7 +11,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from common.errors import InputError
 from common.manifest import read_manifest
 from speech.model.network import SpeechNetwork
 from speech.options import DecodingOptions
-from speech.peers import peers
+from speech.peers import PEERS, peers
 from speech.recognizer import Recognizer
 from speech.sound.audio import SAMPLE_RATE, load_audio
 from speech.stages import STAGES, encode, stage_costs
@@ -63,6 +63,7 @@ def compare(
     batch_size: int,
     repeats: int,
     threads: int = 1,
+    beside: Collection[str] = PEERS,
 ) -> list[Cost]:
     """Time the recogniser and its peers on the same recordings; the recogniser first.
 
@@ -73,6 +74,7 @@ def compare(
         batch_size: recordings that it reads at once; peers read them one by one.
         repeats: of which the fastest counts: the machine has other things to do.
         threads: of PyTorch, as they are set; the recogniser uses as many processes of one thread instead.
+        beside: the peers, of `PEERS`; those that are not installed are left out.
     """
     ordered = sorted(recordings, key=len)
     audio_seconds = sum(map(len, ordered)) / SAMPLE_RATE
@@ -101,7 +103,7 @@ def compare(
         costs.append(recognised(f"speech, {greedy}", greedy))
     costs.append(cost(f"speech, {options}, one by one", lambda: alone(options)))
     costs.append(cost("speech, the network alone", lambda: _run_network(recognizer, batches)))
-    costs += [cost(name, work) for name, work in peers(ordered, threads).items()]
+    costs += [cost(name, work) for name, work in peers(ordered, threads, beside).items()]
     operations = operations_per_second(recognizer.acoustic.network) * audio_seconds
     bound = operations / multiplication_speed(recognizer.acoustic.dtype, repeats)
     return [*costs, Cost("the bound: the network's products alone", bound, audio_seconds)]
@@ -213,6 +215,9 @@ def main() -> int:
     parser.add_argument("--threads", type=at_least(1), nargs="+", default=[1, 2], metavar="N", help="(1 2)")
     parser.add_argument("--repeats", type=at_least(1), default=3, metavar="N", help="(%(default)s)")
     parser.add_argument("--batch-size", type=at_least(1), default=32, metavar="N", help="(%(default)s)")
+    parser.add_argument(
+        "--peers", nargs="*", choices=PEERS, default=PEERS, metavar="NAME", help=f"({' '.join(PEERS)})"
+    )
     arguments = parser.parse_args()
     if arguments.manifest is None:
         paths = sorted(SAMPLES.glob("*.opus"))
@@ -228,7 +233,9 @@ def main() -> int:
     for threads in arguments.threads:
         recognizer = Recognizer.load(arguments.model, threads=threads)
         batch_size, repeats = arguments.batch_size, arguments.repeats
-        costs = compare(recognizer, recordings, DecodingOptions(), batch_size, repeats, threads)
+        costs = compare(
+            recognizer, recordings, DecodingOptions(), batch_size, repeats, threads, arguments.peers
+        )
         print(f"\n{threads} threads{'':32} seconds  real-time factor  times ours")
         for cost in costs:
             ratio = cost.seconds / costs[0].seconds

@@ -6,7 +6,7 @@ recognises all of them. None is needed for anything else: `pip install '.[peers]
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,19 +21,25 @@ _WAV2VEC2_SECONDS = 30
 Work = Callable[[], None]
 
 
-def peers(recordings: Sequence[Tensor], threads: int) -> dict[str, Work]:
+PEERS = ("pocketsphinx", "whisper", "wav2vec2")
+
+
+def peers(recordings: Sequence[Tensor], threads: int, wanted: Collection[str] = PEERS) -> dict[str, Work]:
     """What each peer that is installed does with the recordings, by its name.
 
     Args:
         recordings: (samples,) each.
         threads: that a peer may use.
+        wanted: of `PEERS`.
     """
-    found = {
-        "pocketsphinx": _pocketsphinx(recordings),
-        "whisper-tiny in 8 bits, beam 5": _whisper(recordings, threads, beam=5),
-        "whisper-tiny in 8 bits, greedy": _whisper(recordings, threads, beam=1),
-        "wav2vec2-base, its forward pass alone": _wav2vec2(recordings),
-    }
+    found: dict[str, Work | None] = {}
+    if "pocketsphinx" in wanted:
+        found["pocketsphinx"] = _pocketsphinx(recordings)
+    if "whisper" in wanted:
+        found["whisper-tiny in 8 bits, beam 5"] = _whisper(recordings, threads, beam=5)
+        found["whisper-tiny in 8 bits, greedy"] = _whisper(recordings, threads, beam=1)
+    if "wav2vec2" in wanted:
+        found["wav2vec2-base, its forward pass alone"] = _wav2vec2(recordings)
     return {name: work for name, work in found.items() if work is not None}
 
 
