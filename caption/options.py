@@ -48,7 +48,7 @@ class DescribeOptions:
     most_words: int = 24
     fewest_words: int = 4
     length_power: float = 0.7
-    doubt: float = 0.45
+    doubt: float = 0.3
     prefix: str = ""
     no_repeat: int = 0
     nucleus: float = 0.0

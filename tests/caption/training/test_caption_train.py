@@ -20,7 +20,7 @@ from caption.options import TrainOptions
 from caption.training.batches import Said
 from caption.training.learning import CaptionModule, Stage, plain_references
 from caption.training.train import train
-from common.errors import InputError
+from common.errors import InputError, OptionError
 from common.models.files import read_model, write_model
 
 SCENES = {
@@ -231,7 +231,7 @@ def test_text_then_pictures_with_an_encoder_that_learns_in_its_upper_half(
 
 
 def test_text_without_beliefs_is_refused(manifest: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="needs --text"):
+    with pytest.raises(OptionError, match="needs a text"):
         train(options(manifest, tmp_path, text_epochs=1))
 
 
