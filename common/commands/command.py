@@ -241,7 +241,8 @@ def run_command(name: str, main: Callable[[], int | None]) -> int:
         missing = (error.name or "").partition(".")[0]
         if missing not in EXTRAS:
             raise
-        print(f"{name}: needs {missing}: pip install '{SUITE}[{EXTRAS[missing]}]'", file=sys.stderr)
+        way_out = f"pip install '.[{EXTRAS[missing]}]' in the folder of the code"
+        print(f"{name}: needs {missing}: {way_out}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as error:
         if not error.args:  # a batch has said how far it came

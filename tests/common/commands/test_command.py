@@ -103,7 +103,8 @@ def test_a_command_that_lacks_an_extra_says_in_one_line_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
     assert run_command("speech", lambda: importlib.import_module(package) and None) == 1
-    assert capsys.readouterr().err == f"speech: needs {package}: pip install 'recurrent-suite[{extra}]'\n"
+    way_out = f"pip install '.[{extra}]' in the folder of the code"
+    assert capsys.readouterr().err == f"speech: needs {package}: {way_out}\n"
 
 
 def test_extras_bring_what_their_commands_need() -> None:
