@@ -8,20 +8,18 @@ from __future__ import annotations
 import base64
 import os
 import wave
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
-from itertools import chain
 from pathlib import Path
 from tempfile import mkstemp
 
-import av
 import numpy as np
 import torch
-from av.error import FFmpegError
 from numpy.typing import NDArray
 from PIL import Image
 
-from speech import Recognizer, Transcript
+from speech import InputError, Recognizer, Transcript, read_audio
 
 RATE = 16_000  # hertz, of what is played and looked at
 MOST_COLUMNS = 6000  # of the picture: at 10 ms each a minute; of longer recordings a column is more
@@ -54,40 +52,21 @@ class Spike:
     symbol: str
 
 
-def seconds_of(path: str) -> float | None:
-    """How long a recording says that it is; None where it does not say or cannot be read."""
-    try:
-        with av.open(path) as container:
-            if container.duration is None:
-                return None
-            return float(container.duration) / av.time_base
-    except (FFmpegError, OSError, ValueError):
-        return None
-
-
 def samples_of(path: str, most_seconds: float) -> NDArray[np.int16]:
-    """The sound of a file that the recogniser has read: (samples,) at `RATE`, channels mixed.
+    """The sound of a file that the recogniser has read, as it heard it: (samples,) at `RATE`, channels mixed.
 
     What is damaged ends it early, as it does for the recogniser, which says so.
     """
-    parts: list[NDArray[np.int16]] = []
+    parts: list[NDArray[np.float32]] = []
     length = 0
-    try:
-        with av.open(path) as container:
-            stream = container.streams.best("audio")
-            if stream is None:
-                return np.zeros(0, np.int16)
-            resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
-            for frame in chain(container.decode(stream), [None]):
-                assert frame is None or isinstance(frame, av.AudioFrame)
-                for piece in resampler.resample(frame):
-                    parts.append(piece.to_ndarray().reshape(-1).astype(np.int16))
-                    length += len(parts[-1])
-                if length > most_seconds * RATE:
-                    break
-    except (FFmpegError, OSError, ValueError):
-        pass
-    return np.concatenate(parts) if parts else np.zeros(0, np.int16)
+    with suppress(InputError):
+        for piece in read_audio(path):
+            parts.append(piece.numpy())
+            length += len(piece)
+            if length > most_seconds * RATE:
+                break
+    sound = np.concatenate(parts) if parts else np.zeros(0, np.float32)
+    return (sound * 32768).round().clip(-32768, 32767).astype(np.int16)
 
 
 def write_wav(path: Path, samples: NDArray[np.int16]) -> None:
@@ -108,13 +87,12 @@ def loudness(recognizer: Recognizer, samples: NDArray[np.int16]) -> NDArray[np.f
     A minute after another, because the transform of an hour takes more than a gigabyte at once.
     """
     sound = torch.from_numpy(samples / np.float32(32768))
+    log_mel = recognizer.acoustic.log_mel
     # Not `recognizer.loudness`, which refuses silence: a minute of it is nothing wrong.
-    minutes = [recognizer.acoustic.log_mel.decibels(piece) for piece in sound.split(60 * RATE)]
-    hops = (
-        60 * RATE // recognizer.acoustic.log_mel.config.hop
-    )  # of a whole minute; one frame more stands on its end
+    minutes = [log_mel.decibels(piece) for piece in sound.split(60 * RATE)]
+    hops = 60 * RATE // log_mel.config.hop  # of a whole minute; one frame more stands on its end
     joined = torch.cat([minute[:hops] for minute in minutes[:-1]] + minutes[-1:])
-    floor = joined.max() - recognizer.acoustic.log_mel.config.range_decibels  # a quiet minute has a lower one
+    floor = joined.max() - log_mel.config.range_decibels  # a quiet minute has a lower one
     return joined.clamp_min(floor).numpy()
 
 
@@ -150,7 +128,7 @@ def spikes(recognizer: Recognizer, samples: NDArray[np.int16], transcript: Trans
         transcript: of it; between its segments nothing is looked for.
     """
     sound = torch.from_numpy(samples / np.float32(32768))
-    step_seconds = recognizer.acoustic.step_seconds
+    acoustic = recognizer.acoustic
     found: list[Spike] = []
     for segment in transcript.segments:
         begin = max(0.0, segment.start - transcript.offset - _AROUND)
@@ -158,17 +136,15 @@ def spikes(recognizer: Recognizer, samples: NDArray[np.int16], transcript: Trans
         piece = sound[round(begin * RATE) : round(end * RATE)]
         if not len(piece):
             continue
-        log_probs, _ = recognizer.acoustic.log_probs(
-            [recognizer.acoustic.log_mel(piece)]
-        )  # (1, steps, symbols)
+        log_probs, _ = acoustic.log_probs([acoustic.log_mel(piece)])  # (1, steps, symbols)
         probs = log_probs[0].float().exp()
         probs[:, _BLANK] = 0.0
         heights, symbols = probs.sum(dim=-1).tolist(), probs.argmax(dim=-1).tolist()
         found += [
             Spike(
-                transcript.offset + begin + step * step_seconds,
+                transcript.offset + begin + step * acoustic.step_seconds,
                 height,
-                recognizer.acoustic.subwords.symbols[symbol],
+                acoustic.subwords.symbols[symbol],
             )
             for step, (height, symbol) in enumerate(zip(heights, symbols, strict=True))
             if height >= _LEAST_SPIKE

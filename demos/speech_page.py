@@ -23,11 +23,10 @@ from demos.sound import (
     loudness,
     paint,
     samples_of,
-    seconds_of,
     spikes,
     write_wav,
 )
-from speech import DecodingOptions, InputError, Recognizer, Transcript
+from speech import DecodingOptions, InputError, Recognizer, Transcript, recording_seconds
 
 SAMPLES = Path(__file__).parents[1] / "speech" / "samples"
 TITLE = "Speech becomes text"
@@ -161,7 +160,7 @@ class SpeechPage:
 
     def _transcript(self, path: str, options: DecodingOptions, progress: gr.Progress) -> Transcript:
         """The transcript of a recording; the page shows how far it is."""
-        whole, done = seconds_of(path), 0.0
+        whole, done = recording_seconds(path), 0.0
 
         def report(seconds: float) -> None:
             nonlocal done
@@ -350,8 +349,8 @@ def _required(recording: str | None, most_seconds: float) -> str:
     """The recording; an error if there is none, or one that is too long for the page."""
     if recording is None:
         refuse("Choose a recording or make one first.")
-    seconds = seconds_of(recording)
-    if seconds is not None and seconds > most_seconds:
+    seconds = recording_seconds(recording)
+    if seconds > most_seconds:
         bound = f"{seconds / 60:.0f} minutes, and {most_seconds / 60:.0f} are the most here"
         refuse(f"The recording has {bound}. For longer ones there is `speech transcribe`.")
     return recording

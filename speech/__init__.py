@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from speech.options import DecodingOptions
     from speech.placing.alignment import Word
     from speech.recognizer import Recognizer
-    from speech.sound.audio import AudioOptions
+    from speech.sound.audio import AudioOptions, load_audio, read_audio
+    from speech.sound.segments import recording_seconds
     from speech.stream import Stream, Update
     from speech.transcript import Segment, Transcript
 
@@ -35,6 +36,9 @@ _ROOMS = {
     "Update": "speech.stream",
     "Word": "speech.placing.alignment",
     "available_models": "speech.bundled",
+    "load_audio": "speech.sound.audio",
+    "read_audio": "speech.sound.audio",
+    "recording_seconds": "speech.sound.segments",
 }
 
 # What needs no PyTorch.
@@ -58,6 +62,9 @@ __all__ = [
     "Word",
     "__version__",
     "available_models",
+    "load_audio",
+    "read_audio",
+    "recording_seconds",
 ]
 
 

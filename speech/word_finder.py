@@ -15,7 +15,7 @@ from speech.acoustic import AcousticModel
 from speech.language.lexicon import Lexicon
 from speech.language.loading import AnyLanguageModel, load_any_language_model
 from speech.language.ngram import NgramModel
-from speech.language.recurrent import SPECIAL
+from speech.language.vocabulary import SPECIAL
 from speech.options import DecodingOptions
 from speech.placing.alignment import Word, forced_path, words_of_path
 from speech.pool import SegmentFeatures

@@ -16,9 +16,10 @@ from common.errors import InputError, OptionError
 from common.models.directory import CONFIG
 from speech.language.count_ngrams import MOST_ORDER, choose_words, count_ngrams, read_texts, renumber
 from speech.language.kneser_ney import make_model, prune
-from speech.language.ngram import MOST_WORDS, SPECIAL, UNKNOWN, NgramModel, Spelling, write_ngram_model
+from speech.language.ngram import MOST_WORDS, NgramModel, Spelling, write_ngram_model
 from speech.language.options import CountOptions, parse_source
 from speech.language.sentences import read_normalized
+from speech.language.vocabulary import SPECIAL, UNKNOWN
 from speech.model.subwords import Subwords
 
 

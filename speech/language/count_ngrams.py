@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from common.errors import InputError
 from speech.language.followers import WORD_BITS
-from speech.language.ngram import END, SPECIAL, UNKNOWN
 from speech.language.options import Source
 from speech.language.sentences import read_normalized
+from speech.language.vocabulary import END, SPECIAL, UNKNOWN
 
 # A number holds so many words.
 MOST_ORDER = 64 // WORD_BITS

@@ -8,11 +8,10 @@ from typing import TypeVar
 import torch
 
 from common.core.search import Step, sample
+from speech.language.vocabulary import END
 from speech.model.text import normalize
 
 State = TypeVar("State")
-
-END = 0  # the end of a sentence in every vocabulary; it also stands before its first word
 
 
 def generated(

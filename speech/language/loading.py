@@ -12,7 +12,8 @@ from common.models.directory import CONFIG
 from common.models.fields import dataclass_from
 from common.models.files import read_model, write_model
 from speech.language.ngram import NgramModel, is_ngram_model, load_ngram_model
-from speech.language.recurrent import SPECIAL, LanguageModel, LanguageModelConfig, LanguageNetwork
+from speech.language.recurrent import LanguageModel, LanguageModelConfig, LanguageNetwork
+from speech.language.vocabulary import SPECIAL
 
 AnyLanguageModel = LanguageModel | NgramModel
 

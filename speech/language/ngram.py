@@ -25,12 +25,10 @@ from common.models.directory import CONFIG, WEIGHTS
 from common.models.files import read_model, write_model
 from speech.language.followers import WORD_BITS, Followers, Numbers, RangeMaximum, Values
 from speech.language.generating import generated
+from speech.language.vocabulary import END, SPECIAL, UNKNOWN
 from speech.model.subwords import BLANK, Subwords
 from speech.model.text import normalize
 
-# The first two words of every model; the normaliser writes neither.
-END, UNKNOWN = 0, 1
-SPECIAL = ("</s>", "<unknown>")
 MOST_WORDS = (1 << WORD_BITS) - 1
 
 # What the configuration says a model is.

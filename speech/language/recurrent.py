@@ -25,12 +25,9 @@ from common.core.topologies import Aligned
 from common.models.fields import check
 from speech.language.generating import generated
 from speech.language.lexicon import Judge
+from speech.language.vocabulary import END, UNKNOWN
 from speech.model.buckets import by_length
 from speech.model.text import normalize
-
-# The first two words of every vocabulary; the normaliser writes neither.
-END, UNKNOWN = 0, 1
-SPECIAL = ("</s>", "<unknown>")
 
 
 @dataclass(frozen=True)

@@ -20,18 +20,10 @@ from common.training.progress import say
 from common.training.run_record import RunRecord, run_record
 from speech.language.loading import write_language_model
 from speech.language.options import LanguageModelOptions, parse_source
-from speech.language.recurrent import (
-    END,
-    SPECIAL,
-    UNKNOWN,
-    LanguageModelConfig,
-    LanguageNetwork,
-    fit_rest,
-    pad,
-    sentence_log_probs,
-)
+from speech.language.recurrent import LanguageModelConfig, LanguageNetwork, fit_rest, pad, sentence_log_probs
 from speech.language.sentences import Numbers, count_words, number_sentences, read_text
 from speech.language.trigram import Trigram
+from speech.language.vocabulary import END, SPECIAL, UNKNOWN
 
 # Sentences of word numbers -> the log-probability of each, its end included.
 Scorer = Callable[[Sequence[Any]], Sequence[float] | npt.NDArray[np.float64]]

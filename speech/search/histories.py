@@ -20,7 +20,7 @@ from speech.language.lexicon import Judge, Lexicon, WordModel
 # What a history's row says besides the words of the lexicon, numbered as if they were words, too; a row is in
 # the order of these numbers.
 LEXICON_END, LEXICON_UNKNOWN = -2, -1
-_SPECIAL = 2
+LEXICON_SPECIAL = 2
 
 # The history before the first word; its row is always known.
 NOTHING = 0
@@ -60,7 +60,7 @@ class WordScores:
     def __init__(self, lexicon: Lexicon, model: WordModel | None) -> None:
         self.model = model
         self.first: tuple[State, tuple[Tensor, Tensor]]
-        numbers = np.zeros(len(lexicon.words) + _SPECIAL, np.int64)
+        numbers = np.zeros(len(lexicon.words) + LEXICON_SPECIAL, np.int64)
         shares = np.full(len(lexicon.words), -np.inf)
         placed = np.ones(len(numbers), bool)
         self._judge: Judge | None = None
@@ -72,10 +72,10 @@ class WordScores:
             # As frequent as their rank says (Zipf 1949).
             share = 1.0 / np.arange(1, len(model.vocabulary) + 1)
             share /= max(share[model.frequent :].sum(), share[-1])
-            shares[~placed[_SPECIAL:]] = np.log(share[numbers[~placed]])
+            shares[~placed[LEXICON_SPECIAL:]] = np.log(share[numbers[~placed]])
         self.numbers = numbers
         self.place = np.where(placed, np.cumsum(placed) - 1, -1)
-        self.place_before = np.concatenate([[0], np.cumsum(placed)])[_SPECIAL:]
+        self.place_before = np.concatenate([[0], np.cumsum(placed)])[LEXICON_SPECIAL:]
         self.places = int(np.count_nonzero(placed)) + 1
         self.rare = RangeMaximum(shares)
         if model is None:
@@ -86,7 +86,7 @@ class WordScores:
             asked = numbers[placed]
             # A word that only the lexicon knows is one of all those that the language model does not know.
             only_lexicon = asked == model.unknown
-            only_lexicon[LEXICON_UNKNOWN + _SPECIAL] = False
+            only_lexicon[LEXICON_UNKNOWN + LEXICON_SPECIAL] = False
             asked[only_lexicon] = -1
             if only_lexicon.any():
                 (self._only_lexicon,) = torch.from_numpy(only_lexicon).nonzero(as_tuple=True)
@@ -129,13 +129,13 @@ class WordScores:
         """Judge the words that only the lexicon knows."""
         if self._only_lexicon is not None:
             assert self.model is not None
-            unknown = rows[:, LEXICON_UNKNOWN + _SPECIAL, None] + self.model.unknown_share
+            unknown = rows[:, LEXICON_UNKNOWN + LEXICON_SPECIAL, None] + self.model.unknown_share
             rows[:, self._only_lexicon] = unknown
 
     def without_place(self, vectors: Tensor, words: Numbers) -> Values:
         """Log-probabilities of words of the lexicon that have no place, each after a history."""
         assert self.model is not None
-        numbers = torch.from_numpy(self.numbers[words + _SPECIAL])
+        numbers = torch.from_numpy(self.numbers[words + LEXICON_SPECIAL])
         return self.model.rare_log_probs(vectors, numbers).double().numpy()
 
 
@@ -169,7 +169,7 @@ class Histories:
         """Each history and one word more, by its number in the lexicon, or `LEXICON_UNKNOWN`."""
         if self._scores.model is None:
             return histories
-        numbers = self._scores.numbers[words + _SPECIAL]
+        numbers = self._scores.numbers[words + LEXICON_SPECIAL]
         longer = zip(histories.tolist(), numbers.tolist(), strict=True)
         return np.array([self._longer.get(one) or self._add(*one) for one in longer], dtype=np.int64)
 
@@ -194,7 +194,7 @@ class Histories:
 
     def log_probs(self, histories: Numbers, words: Numbers | int) -> Values:
         """Of words by number in the lexicon, or one of the two beside it, after histories with known rows."""
-        rows, places = self._row[histories], self._scores.place[words + _SPECIAL]
+        rows, places = self._row[histories], self._scores.place[words + LEXICON_SPECIAL]
         found = self._rows.numpy()[rows, places].astype(np.float64)
         alone = places < 0
         if np.any(alone):

@@ -10,17 +10,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from speech.language import ngram
 from speech.language.followers import Numbers, Values
 from speech.language.ngram import NgramModel
-
-# Numbers beside those of a lexicon's words, which are 0 and more.
-LEXICON_END, LEXICON_UNKNOWN = -2, -1
-_SPECIAL = 2
-
-# The history before the first word.
-NOTHING = 0
-
+from speech.language.vocabulary import SPECIAL, UNKNOWN
+from speech.search.histories import LEXICON_SPECIAL, LEXICON_UNKNOWN, NOTHING
 
 # Bits of a word's number among those of a lexicon and the two beside them; a history has what is left.
 _WORD_BITS = 20
@@ -87,18 +80,18 @@ class NgramScores:
     """
 
     def __init__(self, words: Sequence[str], model: NgramModel) -> None:
-        numbers = np.arange(len(words) + _SPECIAL)
+        numbers = np.arange(len(words) + LEXICON_SPECIAL)
         if list(words) != model.words:
             known = set(model.words)
             shared = [word for word in words if word in known]
             if shared != model.words:
                 model = model.reordered(shared)
             is_known = np.array([True, True, *(word in known for word in words)])
-            numbers = np.where(is_known, np.cumsum(is_known) - 1, ngram.UNKNOWN)
+            numbers = np.where(is_known, np.cumsum(is_known) - 1, UNKNOWN)
         self.model, self.numbers = model, numbers
-        unknown = numbers[_SPECIAL:] == ngram.UNKNOWN
+        unknown = numbers[LEXICON_SPECIAL:] == UNKNOWN
         self.unknown_before = np.concatenate([[0], np.cumsum(unknown)])
-        self.known_before = np.concatenate([[0], np.cumsum(~unknown)]) + len(ngram.SPECIAL)
+        self.known_before = np.concatenate([[0], np.cumsum(~unknown)]) + len(SPECIAL)
 
     def histories(self, _: int) -> NgramHistories:
         """For one search, in any number of utterances."""
@@ -122,7 +115,9 @@ class NgramHistories:
 
     def after(self, histories: Numbers, words: Numbers) -> Numbers:
         """Each history and one word more, by its number in the lexicon, or `LEXICON_UNKNOWN`."""
-        longer = self._model.after(self._contexts[:, histories], self._scores.numbers[words + _SPECIAL])
+        longer = self._model.after(
+            self._contexts[:, histories], self._scores.numbers[words + LEXICON_SPECIAL]
+        )
         known = self._known
         there = len(known)
         found = np.array(
@@ -140,7 +135,7 @@ class NgramHistories:
     def log_probs(self, histories: Numbers, words: Numbers | int) -> Values:
         """Of words of the lexicon by number, `LEXICON_UNKNOWN` or `LEXICON_END`, after each history."""
         words = np.broadcast_to(np.asarray(words), histories.shape)
-        keys = histories << _WORD_BITS | (words + _SPECIAL)
+        keys = histories << _WORD_BITS | (words + LEXICON_SPECIAL)
         return self._log_probs(keys, lambda asked: self._compute_log_probs(histories[asked], words[asked]))
 
     def best(self, histories: Numbers, first: Numbers, last: Numbers) -> Values:
@@ -150,10 +145,10 @@ class NgramHistories:
 
     def _compute_log_probs(self, histories: Numbers, words: Numbers) -> Values:
         """As `log_probs`."""
-        numbers = self._scores.numbers[words + _SPECIAL]
+        numbers = self._scores.numbers[words + LEXICON_SPECIAL]
         found = self._model.log_probs(self._contexts[:, histories], numbers)
         # A word that only the lexicon knows is one of all those that the language model does not know.
-        found[(numbers == ngram.UNKNOWN) & (words != LEXICON_UNKNOWN)] += self._model.unknown_share
+        found[(numbers == UNKNOWN) & (words != LEXICON_UNKNOWN)] += self._model.unknown_share
         return found
 
     def _find_best(self, histories: Numbers, first: Numbers, last: Numbers) -> Values:
@@ -166,6 +161,6 @@ class NgramHistories:
         (known,) = np.nonzero(low < high)
         found[known] = self._model.best(contexts[:, known], low[known], high[known])
         (others,) = np.nonzero(scores.unknown_before[first] < scores.unknown_before[last])
-        unknown = self._model.log_probs(contexts[:, others], np.full(len(others), ngram.UNKNOWN))
+        unknown = self._model.log_probs(contexts[:, others], np.full(len(others), UNKNOWN))
         found[others] = np.maximum(found[others], unknown + self._model.unknown_share)
         return found

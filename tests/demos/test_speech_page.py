@@ -99,7 +99,7 @@ def test_choices_that_do_not_fit_say_the_way_out(
 def test_a_recording_that_is_too_long_says_so(
     speech_client: Client, recording: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("demos.speech_page.seconds_of", lambda path: 3 * 3600.0)
+    monkeypatch.setattr("demos.speech_page.recording_seconds", lambda path: 3 * 3600.0)
     with pytest.raises(AppError, match="180 minutes, and 60 are the most"):
         speech_client.predict(handle_file(recording), api_name="/transcribe")
 

@@ -25,7 +25,8 @@ from speech.arguments import make_speech_parser
 from speech.cli import main
 from speech.language.loading import load_language_model, write_language_model
 from speech.language.options import CountOptions, LanguageModelOptions
-from speech.language.recurrent import SPECIAL, LanguageModelConfig, LanguageNetwork
+from speech.language.recurrent import LanguageModelConfig, LanguageNetwork
+from speech.language.vocabulary import SPECIAL
 from speech.model.network import SpeechConfig, SpeechNetwork
 from speech.model.subwords import LETTER_SYMBOLS
 from speech.options import TrainOptions

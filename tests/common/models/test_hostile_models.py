@@ -22,7 +22,8 @@ from common.errors import InputError
 from common.models.files import write_model
 from speech import Recognizer
 from speech.language.loading import load_language_model, write_language_model
-from speech.language.recurrent import SPECIAL, LanguageModelConfig, LanguageNetwork
+from speech.language.recurrent import LanguageModelConfig, LanguageNetwork
+from speech.language.vocabulary import SPECIAL
 from speech.model.network import SpeechConfig, SpeechNetwork
 from speech.model.subwords import LETTER_SYMBOLS
 

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from speech.language.count_ngrams import Counts, count_ngrams
 from speech.language.kneser_ney import Order, estimate, make_model, prune
-from speech.language.ngram import END, NgramModel, Spelling
+from speech.language.ngram import NgramModel, Spelling
 from speech.language.trigram import Trigram
+from speech.language.vocabulary import END
 
 WORDS = 8  # the end and the unknown word among them
 

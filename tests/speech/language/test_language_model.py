@@ -13,13 +13,8 @@ import torch
 from common.errors import InputError
 from common.models.files import write_model
 from speech.language.loading import load_language_model, write_language_model
-from speech.language.recurrent import (
-    SPECIAL,
-    LanguageModel,
-    LanguageModelConfig,
-    LanguageNetwork,
-    fit_rest,
-)
+from speech.language.recurrent import LanguageModel, LanguageModelConfig, LanguageNetwork, fit_rest
+from speech.language.vocabulary import SPECIAL
 from speech.model.buckets import by_length
 
 WORDS = ("the", "cat", "dog", "don't", "sat")

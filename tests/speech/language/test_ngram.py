@@ -15,24 +15,11 @@ from speech.cli import main
 from speech.language.count_ngrams import count_ngrams
 from speech.language.followers import RangeMaximum
 from speech.language.kneser_ney import make_model, prune
-from speech.language.ngram import (
-    END,
-    SPECIAL,
-    UNKNOWN,
-    NgramModel,
-    load_ngram_model,
-    spell_all,
-    symbols_hash,
-    write_ngram_model,
-)
+from speech.language.ngram import NgramModel, load_ngram_model, spell_all, symbols_hash, write_ngram_model
+from speech.language.vocabulary import END, SPECIAL, UNKNOWN
 from speech.model.subwords import BLANK, LETTER_SYMBOLS, Subwords
-from speech.search.ngram_histories import (
-    LEXICON_END,
-    LEXICON_UNKNOWN,
-    NOTHING,
-    NgramHistories,
-    NgramScores,
-)
+from speech.search.histories import LEXICON_END, LEXICON_UNKNOWN, NOTHING
+from speech.search.ngram_histories import NgramHistories, NgramScores
 
 SYMBOLS = Subwords([*LETTER_SYMBOLS, "th", "an_", "be"])
 WORDS = sorted(

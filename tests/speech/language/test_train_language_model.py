@@ -16,7 +16,7 @@ from common.errors import InputError
 from common.models.files import read_model
 from speech.language.loading import load_language_model
 from speech.language.options import LanguageModelOptions
-from speech.language.recurrent import SPECIAL, LanguageModelConfig, LanguageNetwork
+from speech.language.recurrent import LanguageModelConfig, LanguageNetwork
 from speech.language.train import (
     HeldOut,
     LanguageModule,
@@ -27,6 +27,7 @@ from speech.language.train import (
     rarer_words,
     train_language_model,
 )
+from speech.language.vocabulary import SPECIAL
 
 NOUNS = "cat dog bird fox hen cow ant bee owl pig rat bat".split()
 VERBS = "sat slept sang hid ate ran sank fell flew hopped swam stood".split()
