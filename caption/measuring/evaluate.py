@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from caption.data import read_photographs
-from caption.measuring.scores import cider, corpus_bleu, rouge_l
+from caption.measuring.scores import cider, rouge_l
 from caption.measuring.things import score_things
 from caption.model.text import tokenize
+from common.bleu import corpus_bleu
 
 if TYPE_CHECKING:
     from caption.captioner import Captioner
