@@ -25,6 +25,7 @@ from common.training.average import WeightAverage
 from common.training.batches import ResumableBatches
 from common.training.checkpoint import pack, read_checkpoint
 from common.training.devices import training_device, usable_precision
+from common.training.muon import Muon
 from common.training.processes import Processes, join
 from common.training.progress import Means, Progress, append_metrics, say
 from common.training.run_record import RunRecord
@@ -116,7 +117,7 @@ class TrainingModule(nn.Module, Generic[Network]):
         raise NotImplementedError
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """AdamW's groups; a subclass gives some parameters a learning rate of their own."""
+        """`Muon`'s groups, which by default are AdamW's; a subclass gives some a rate or gates of their own."""
         return decayed(self.network, self.weight_decay)
 
     def log(self, name: str, value: Tensor | float, batch_size: int) -> None:
@@ -266,9 +267,7 @@ class _Training:
         self.checkpoint = options.run / "last.ckpt"
         batches.share(processes.rank, processes.count)
         module.to(self.device).total_steps = options.epochs * len(batches)
-        self.optimizer = torch.optim.AdamW(
-            module.parameter_groups(), lr=module.learning_rate, betas=(0.9, 0.98)
-        )
+        self.optimizer = Muon(module.parameter_groups(), module.learning_rate, betas=(0.9, 0.98))
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.average = WeightAverage(options.average_decay)
         self.best_value = math.inf
