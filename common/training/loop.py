@@ -83,7 +83,7 @@ class TrainingModule(nn.Module, Generic[Network]):
         network: what is trained.
         learning_rate: highest of the one-cycle schedule.
         warmup: share of all steps until then.
-        weight_decay: AdamW's (Loshchilov and Hutter 2019, arXiv:1711.05101); matrices only.
+        weight_decay: decoupled from the loss (Loshchilov and Hutter 2019, arXiv:1711.05101); matrices only.
 
     Attributes:
         global_step: how many steps are done.
@@ -117,7 +117,7 @@ class TrainingModule(nn.Module, Generic[Network]):
         raise NotImplementedError
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """`Muon`'s groups, which by default are AdamW's; a subclass gives some a rate or gates of their own."""
+        """Groups for `Muon`; a subclass gives some a learning rate of their own, or says their gates."""
         return decayed(self.network, self.weight_decay)
 
     def log(self, name: str, value: Tensor | float, batch_size: int) -> None:
