@@ -174,7 +174,8 @@ def _text_batches(
     with torch.inference_mode():
         for one in dev:
             views = torch.from_numpy(np.array(one.views[:_PROFILES]))
-            profiles.append(network.decoder.concepts(grid_of(network, views)).log_probs.numpy())
+            believed = network.decoder.concepts(grid_of(network, views)).log_probs
+            profiles.append(believed.sort(dim=-1, descending=True).values.numpy())
     text = TrainingText(
         [one for one in said if one],
         network.decoder.concepts.symbols.tolist(),
