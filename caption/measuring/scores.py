@@ -15,6 +15,7 @@ Words = Sequence[str]
 # Weight of recall beside precision in ROUGE-L.
 _BETA = 1.2
 
+
 def rouge_l(references: Sequence[Sequence[Words]], captions: Sequence[Words]) -> float:
     """ROUGE-L, 0 to 1: the mean over captions of how much stands in a reference in the same order.
 
