@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from caption.arguments import make_caption_parser
 from caption.bundled import BUNDLED
-from caption.destinations import check_report, destination, with_attention, with_metadata
+from caption.destinations import as_text, check_report, destination, with_attention, with_metadata
 from caption.options import (
     LOADERS,
     MOST_BATCH,
@@ -87,17 +87,10 @@ def _described(
     elif arguments.even_read_only:
         raise InputError("--even-read-only", "says which photographs are written into: add --write-metadata")
 
-    def process(left: Iterable[Job]) -> Iterator[Outcome[Caption]]:
-        captioner, options = load()
-        from caption.images import load_image
+    def here(left: Iterable[Job]) -> Iterator[Outcome[Caption]]:
+        yield from _describing(*load(), arguments.batch_size, pictures)(left)
 
-        def read(path: str) -> Tensor:
-            return load_image(pictures.open(path))
-
-        def answer(batch: list[Tensor]) -> list[Caption]:
-            return captioner.describe_batch(batch, options)
-
-        yield from in_batches(read, answer, arguments.batch_size, LOADERS)(left)
+    process = _on_cluster(arguments, inputs) if arguments.engine == "ray" else here
 
     def deliver_or_say(job: Job, caption: Caption) -> None:
         if not caption.text and not caption.confidence:
@@ -106,6 +99,43 @@ def _described(
 
     summary = run(jobs, process, deliver_or_say, command="caption", report=arguments.report, unit="photo")
     return summary.exit_status
+
+
+def _describing(
+    captioner: Captioner, options: DescribeOptions, batch_size: int, pictures: Pictures
+) -> Callable[[Iterable[Job]], Iterator[Outcome[Caption]]]:
+    """What describes the photographs of jobs."""
+    from caption.images import load_image
+
+    def read(path: str) -> Tensor:
+        return load_image(pictures.open(path))
+
+    def answer(batch: list[Tensor]) -> list[Caption]:
+        return captioner.describe_batch(batch, options)
+
+    return in_batches(read, answer, batch_size, LOADERS)
+
+
+def _on_cluster(
+    arguments: argparse.Namespace, inputs: Sequence[Input]
+) -> Callable[[Iterable[Job]], Iterator[Outcome[Caption]]]:
+    """What describes on a Ray cluster; its workers write text files, all else is written here."""
+    from common.commands.cluster import on_ray
+
+    return on_ray(
+        functools.partial(_worker, arguments),
+        None if arguments.sidecar else as_text,
+        inputs,
+        workers=arguments.workers,
+        batch_size=arguments.batch_size,
+        on_gpus=arguments.device.startswith("cuda"),
+    )
+
+
+def _worker(arguments: argparse.Namespace) -> Callable[[Iterable[Job]], Iterator[Outcome[Caption]]]:
+    """What describes in a worker of a cluster, which has one core."""
+    arguments.threads = 1
+    return _describing(*_load(arguments), arguments.batch_size, Pictures())
 
 
 _NOTHING_SEEN = "is of one colour and shows nothing; its caption is empty"

@@ -74,7 +74,7 @@ def destination(
     for table in tables:
         stack.callback(table.close)
     if not tables:
-        return jobs, write_outputs(_as_text)
+        return jobs, write_outputs(as_text)
     folder = output if in_folder else output.parent
     ledger = open_ledger(folder, _settings(arguments), picture_digest)
     stack.callback(ledger.close)
@@ -108,7 +108,7 @@ def _with_rows(
         remark = next((one for one in remarks if one is not None), None)
         return dataclasses.replace(remembered, done=job.done and not left[path], remark=remark)
 
-    write_text = write_outputs(_as_text)
+    write_text = write_outputs(as_text)
 
     def deliver(job: Job, caption: Caption) -> None:
         write_text(job, caption)
@@ -122,7 +122,7 @@ def _with_rows(
     return [planned(job) for job in jobs], deliver
 
 
-def _as_text(caption: Caption, path: str, format: str) -> str:
+def as_text(caption: Caption, path: str, format: str) -> str:
     """What a text file holds."""
     return writers.as_text(caption)
 

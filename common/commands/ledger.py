@@ -8,6 +8,7 @@ over.
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
 import json
 import os
@@ -115,6 +116,10 @@ class Ledger:
         self._lines: dict[str, list[bytes]] = {}
         self._file: BinaryIO | None = None
         self._read()
+
+    def __reduce__(self) -> tuple[Callable[..., Ledger], tuple[object, ...]]:
+        """For another process: it is opened there, once, and writes its own lines."""
+        return _reopened, (type(self), self.folder, self.settings, self.content)
 
     def name(self, output: Location) -> str:
         """What a file is called here."""
@@ -302,6 +307,12 @@ class Ledger:
                     self._known_settings[key.decode("ascii", "replace")] = _unescaped(settings)
             elif rest:
                 self._lines.setdefault(_stem(_unescaped(name)), []).append(line)
+
+
+@functools.lru_cache(maxsize=64)
+def _reopened(kind: type[Ledger], folder: Location, settings: str, content: Content | None) -> Ledger:
+    """A ledger that came from another process."""
+    return kind(folder, json.loads(settings), content)
 
 
 def _stem(name: str) -> str:
