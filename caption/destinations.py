@@ -28,6 +28,7 @@ from common.commands.options import read_options
 from common.commands.outputs import Job, plan_file, why_again, why_not
 from common.commands.paths import require_apart
 from common.errors import InputError
+from common.files import require_writable_file
 from common.models.directory import find_model, model_identity
 
 if TYPE_CHECKING:
@@ -75,7 +76,11 @@ def destination(
     folder = output if in_folder else output.parent
     ledger = Ledger(folder, _settings(arguments), picture_digest)
     stack.callback(ledger.close)
-    return _with_rows(jobs or [Job(one, done=True) for one in inputs], tables, ledger)
+    jobs, deliver = _with_rows(jobs or [Job(one, done=True) for one in inputs], tables, ledger)
+    if not all(job.done for job in jobs):
+        for table in tables:
+            require_writable_file(table.path)
+    return jobs, deliver
 
 
 def _with_rows(
