@@ -27,9 +27,12 @@ from common.commands.ledger import Ledger, Source, row_state
 from common.commands.options import read_options
 from common.commands.outputs import Job, plan_file, why_again, why_not
 from common.commands.paths import require_apart
+from common.commands.store_ledger import open_ledger
 from common.errors import InputError
 from common.files import require_writable_file
+from common.locations import Location
 from common.models.directory import find_model, model_identity
+from common.stores import is_url
 
 if TYPE_CHECKING:
     from caption.captioner import Caption, Captioner
@@ -49,7 +52,7 @@ def destination(
     Raises:
         InputError: if the options contradict each other, or a file would be written over an input.
     """
-    output: Path | None = arguments.output
+    output: Location | None = arguments.output
     if arguments.sidecar:
         return _sidecars(arguments, inputs)
     if arguments.existing is not None:
@@ -74,12 +77,13 @@ def destination(
     if not tables:
         return jobs, write_outputs(_as_text)
     folder = output if in_folder else output.parent
-    ledger = Ledger(folder, _settings(arguments), picture_digest)
+    ledger = open_ledger(folder, _settings(arguments), picture_digest)
     stack.callback(ledger.close)
     jobs, deliver = _with_rows(jobs or [Job(one, done=True) for one in inputs], tables, ledger)
     if not all(job.done for job in jobs):
         for table in tables:
-            require_writable_file(table.path)
+            if isinstance(table.path, Path):  # what lies behind a URL is asked when it is written
+                require_writable_file(table.path)
     return jobs, deliver
 
 
@@ -116,7 +120,7 @@ def _with_rows(
         write_text(job, caption)
         assert job.source is not None
         for table in left[job.input.path]:
-            if table.path.is_file() or not table.path.exists():  # a pipe or a device remembers nothing
+            if table.remembers:
                 name = ledger.row_name(table.path, job.input.path)
                 ledger.note(name, job.source, row_state(caption.text))
             table.add(job.input.path, caption)
@@ -206,6 +210,9 @@ def with_metadata(
         InputError: if the picture comes from standard input.
     """
     _refuse_piped([job.input for job in jobs], "--write-metadata")
+    behind = next((job.input for job in jobs if is_url(job.input.path)), None)
+    if behind is not None:
+        raise InputError("--write-metadata", f"writes into files of this machine; {behind.path} is none")
     has = {job.input.path: not arguments.overwrite and has_description(job.input.path) for job in jobs}
     printed = arguments.output is None and not arguments.sidecar
 
@@ -234,7 +241,7 @@ def _files_read(arguments: argparse.Namespace, inputs: Sequence[Input]) -> list[
     return [*(one.path for one in inputs), *arguments.list]
 
 
-def _outputs(jobs: Iterable[Job]) -> list[Path]:
+def _outputs(jobs: Iterable[Job]) -> list[Location]:
     """All files that jobs write."""
     return [path for job in jobs for path in job.outputs.values()]
 
@@ -245,7 +252,7 @@ def _refuse_piped(inputs: Sequence[Input], option: str) -> None:
         raise InputError(option, "needs files; the picture comes from standard input")
 
 
-def _formats(asked: Sequence[str] | None, output: Path | None) -> list[str]:
+def _formats(asked: Sequence[str] | None, output: Location | None) -> list[str]:
     """The formats that are meant, each once: those asked for, or the output's suffix, or txt."""
     if asked:
         return list(dict.fromkeys(asked))
@@ -254,7 +261,7 @@ def _formats(asked: Sequence[str] | None, output: Path | None) -> list[str]:
 
 
 def _text_jobs(
-    arguments: argparse.Namespace, inputs: Sequence[Input], output: Path, in_folder: bool
+    arguments: argparse.Namespace, inputs: Sequence[Input], output: Location, in_folder: bool
 ) -> list[Job]:
     """The text files that are still to be written."""
     settings = _settings(arguments)

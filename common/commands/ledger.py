@@ -19,10 +19,12 @@ from typing import BinaryIO
 
 from common.commands.inputs import Input
 from common.errors import InputError
-from common.files import write_error
+from common.files import require_writable, write_error
+from common.locations import Location, StorePath
+from common.stores import is_url
 
 NAME = ".outputs.tsv"
-_HEADER = b"#outputs 1"
+HEADER = b"#outputs 1"
 _SETTINGS = b"#settings"
 _TORN = b"\t!"  # ends a line that a kill tore: no field may be that
 _ESCAPES = {92: "\\\\", 9: "\\t", 10: "\\n", 13: "\\r"}
@@ -34,9 +36,9 @@ class Source:
 
     Attributes:
         path: of the input, as it is reached from the folder of the outputs, so that both can be moved
-            together; "-" is standard input, which is never the same twice.
+            together; its URL; or "-" for standard input, which is never the same twice.
         size: of its file, in bytes.
-        changed: when the file was last changed, in nanoseconds.
+        changed: when the file was last changed, in nanoseconds; of a URL, `common.stores.Stored.changed`.
         digest: of what counts in it, where that may stay the same though the file changes; else empty.
     """
 
@@ -46,13 +48,13 @@ class Source:
     digest: str = field(default="", compare=False)
 
     @staticmethod
-    def of(one: Input, folder: Path) -> Source:
+    def of(one: Input, folder: Location) -> Source:
         """The state of an input now; `folder` is that of the outputs, resolved."""
-        if one.path == "-":
-            return Source("-")
+        if one.path == "-" or is_url(one.path):
+            return Source(one.path, *(one.state or ()))
         location = str(one.location)
         try:
-            path = os.path.relpath(location, folder)
+            path = location if isinstance(folder, StorePath) else os.path.relpath(location, folder)
         except ValueError:  # on another drive
             path = location
         try:
@@ -88,7 +90,7 @@ class Record:
 
 
 class Ledger:
-    """What is known of the outputs in a folder.
+    """What is known of the outputs in a folder of this machine.
 
     Args:
         folder: of the outputs; the file is made with the first line.
@@ -100,10 +102,12 @@ class Ledger:
         InputError: if the file is there and cannot be read, or is something else.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, object], content: Content | None = None) -> None:
+    def __init__(
+        self, folder: Location, settings: Mapping[str, object], content: Content | None = None
+    ) -> None:
         self.folder = folder
         self.content = content
-        self.path = folder / NAME
+        self.path: Location = folder / NAME
         self.settings = json.dumps(settings, sort_keys=True)
         self._key = hashlib.sha256(self.settings.encode()).hexdigest()[:12]
         self._known_settings: dict[str, str] = {}
@@ -112,11 +116,28 @@ class Ledger:
         self._file: BinaryIO | None = None
         self._read()
 
-    def name(self, output: Path) -> str:
+    def name(self, output: Location) -> str:
         """What a file is called here."""
+        assert isinstance(output, Path) and isinstance(self.folder, Path)
         return str(output.relative_to(self.folder))
 
-    def row_name(self, table: Path, row: str) -> str:
+    def output_state(self, output: Location) -> State | None:
+        """The state of an output now; None if it is not there."""
+        try:
+            return file_state(os.stat(output))  # noqa: PTH116 - an output may lie anywhere
+        except OSError:
+            return None
+
+    def require_writable(self) -> None:
+        """Make sure that outputs can be written here: before hours of work, not after.
+
+        Raises:
+            InputError: if they cannot.
+        """
+        assert isinstance(self.folder, Path)
+        require_writable(self.folder)
+
+    def row_name(self, table: Location, row: str) -> str:
         """What a row of a table is called here: as no file can be, because the table is none's folder."""
         return f"{self.name(table)}/{row}.row"
 
@@ -130,7 +151,7 @@ class Ledger:
         """The input whose outputs have a name, without their suffix, and are there; None if there is none."""
         for line in reversed(self._lines.get(stem.casefold(), ())):
             record = _record(line)
-            if record is not None and (self.folder / _unescaped(line.partition(b"\t")[0])).exists():
+            if record is not None and self._is_there(_unescaped(line.partition(b"\t")[0])):
                 return record.source.path
         return None
 
@@ -198,9 +219,9 @@ class Ledger:
 
     def _digest(self, source: Source) -> str:
         """Of what counts in an input, if it is still as it was; empty if nobody asks for it."""
-        path = os.path.join(self.folder.resolve(), source.path)  # noqa: PTH118 - another drive's is absolute
-        if self.content is None or source.path == "-":
+        if self.content is None or source.path == "-" or is_url(source.path):
             return ""
+        path = os.path.join(self.folder.resolve(), source.path)  # noqa: PTH118 - another drive's is absolute
         try:
             found = os.stat(path)  # noqa: PTH116 - pathlib's raises for a path that is too long
         except (OSError, ValueError):
@@ -223,20 +244,21 @@ class Ledger:
         try:
             self._append(line)
         except OSError as error:
-            raise write_error(self.path, error) from error
+            raise write_error(Path(self.path), error) from error
         self._lines.setdefault(_stem(name), []).append(line)
 
     def _append(self, line: bytes) -> None:
         """Add a line in one piece, behind the end of the last whole one."""
         lines = [line, b""]
         if self._key not in self._known_settings:
-            lines.insert(0, b"\t".join([_SETTINGS, self._key.encode(), _escaped(self.settings)]))
+            lines.insert(0, self._settings_line())
+        assert isinstance(self.folder, Path) and isinstance(self.path, Path)
         if self._file is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("ab", buffering=0)
             if self._file.tell() == 0:
-                self._missing = _HEADER
-            elif self._missing == _HEADER:  # somebody else has begun it meanwhile
+                self._missing = HEADER
+            elif self._missing == HEADER:  # somebody else has begun it meanwhile
                 self._missing = b""
         if self._missing:
             lines.insert(0, self._missing)
@@ -247,19 +269,31 @@ class Ledger:
         self._missing = b""
         self._known_settings[self._key] = self.settings
 
+    def _settings_line(self) -> bytes:
+        """What the settings' short name in the lines stands for."""
+        return b"\t".join([_SETTINGS, self._key.encode(), _escaped(self.settings)])
+
+    def _is_there(self, name: str) -> bool:
+        """Whether there is an output of that name."""
+        return Path(self.folder / name).exists()
+
     def _read(self) -> None:
         """Take up what was written before."""
-        self._missing = _HEADER  # to make a whole line of what stands there
+        self._missing = HEADER  # to make a whole line of what stands there
         try:
             data = self.path.read_bytes()
         except FileNotFoundError:
             return
         except OSError as error:
             raise InputError(self.path, f"cannot be read: {error.strerror}") from error
-        if data[: len(_HEADER)] != _HEADER[: len(data)]:
-            raise InputError(self.path, "is not what remembers the outputs; move it out of the way")
-        torn = _HEADER[len(data) :] or _TORN
+        torn = HEADER[len(data) :] or _TORN
         self._missing = b"" if data.endswith(b"\n") else torn
+        self._take(self.path, data)
+
+    def _take(self, path: Location, data: bytes) -> None:
+        """Take up what stands in a file."""
+        if data[: len(HEADER)] != HEADER[: len(data)]:
+            raise InputError(path, "is not what remembers the outputs; move it out of the way")
         for line in data[: data.rfind(b"\n") + 1].split(b"\n")[1:-1]:
             name, _, rest = line.partition(b"\t")
             if name == _SETTINGS:

@@ -10,12 +10,14 @@ import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath, PurePosixPath
 
 from common.commands.inputs import Input
 from common.commands.ledger import Content, Ledger, Record, Source, file_state
+from common.commands.store_ledger import open_ledger, stored_state
 from common.errors import InputError
-from common.files import require_writable, write_whole
+from common.files import write_whole
+from common.locations import Location, StorePath
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Job:
     """
 
     input: Input
-    outputs: Mapping[str, Path] = field(default_factory=dict)
+    outputs: Mapping[str, Location] = field(default_factory=dict)
     done: bool = False
     remark: str | None = None
     ledger: Ledger | None = field(default=None, compare=False, repr=False)
@@ -42,14 +44,19 @@ class Job:
         one = dataclasses.replace(self.input, problem=self.input.problem or problem)
         return dataclasses.replace(self, input=one, outputs={}, done=False)
 
-    def write(self, path: Path, content: str | bytes) -> None:
+    def write(self, path: Location, content: str | bytes) -> None:
         """Write one of the outputs whole, and remember what it was made from.
 
         Raises:
             InputError: if it cannot be written.
         """
         ledger, source = self.ledger, self.source
-        if ledger is None or source is None:
+        if isinstance(path, StorePath):
+            data = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
+            if ledger is not None and source is not None:
+                ledger.note(ledger.name(path), source, stored_state(data))
+            path.write_bytes(data)
+        elif ledger is None or source is None:
             write_whole(path, content)
         else:
             name = ledger.name(path)
@@ -58,7 +65,7 @@ class Job:
 
 def plan_outputs(
     inputs: Sequence[Input],
-    folder: Path | None,
+    folder: Location | None,
     formats: Sequence[str],
     overwrite: bool = False,
     settings: Mapping[str, object] | None = None,
@@ -77,7 +84,7 @@ def plan_outputs(
 
     Args:
         inputs: from `collect_inputs`.
-        folder: where the outputs go; None if results go to standard output.
+        folder: where the outputs go, here or on a store; None if results go to standard output.
         formats: suffixes of the outputs, without their dot.
         overwrite: write what exists again, whatever it is.
         settings: what else decides the outputs, as JSON: options, model.
@@ -88,9 +95,9 @@ def plan_outputs(
     """
     if folder is None:
         return [Job(one) for one in inputs]
-    if folder.exists() and not folder.is_dir():
+    if isinstance(folder, Path) and folder.exists() and not folder.is_dir():
         raise InputError(folder, "is a file; the output must be a folder here")
-    ledger, place = Ledger(folder, settings or {}, content), folder.resolve()
+    ledger, place = open_ledger(folder, settings or {}, content, whole=True), folder.resolve()
     sources = [Source.of(one, place) for one in inputs]
     jobs = []
     for one, source, name in zip(inputs, sources, _output_names(inputs, sources, ledger), strict=True):
@@ -103,13 +110,13 @@ def plan_outputs(
             )
         jobs.append(job)
     if not all(job.done for job in jobs):
-        require_writable(folder)
+        ledger.require_writable()
     return jobs
 
 
 def plan_file(
     one: Input,
-    path: Path,
+    path: Location,
     format: str,
     overwrite: bool = False,
     settings: Mapping[str, object] | None = None,
@@ -122,13 +129,15 @@ def plan_file(
     """
     if path.is_dir():
         raise InputError(path, "is a folder; a file is meant here")
-    if path.exists() and not path.is_file():  # a device, a pipe: there is nothing to remember
+    if (
+        isinstance(path, Path) and path.exists() and not path.is_file()
+    ):  # a device, a pipe: nothing to remember
         return Job(one, {format: path})
-    ledger = Ledger(path.parent, settings or {}, content)
+    ledger = open_ledger(path.parent, settings or {}, content)
     source = Source.of(one, path.parent.resolve())
     job = _planned(Job(one, {format: path}, ledger=ledger, source=source), overwrite)
     if not job.done:
-        require_writable(path.parent)
+        ledger.require_writable()
     return job
 
 
@@ -137,12 +146,8 @@ def _planned(job: Job, overwrite: bool) -> Job:
     assert job.ledger is not None
     left, remark = {}, None
     for format, path in job.outputs.items():
-        try:
-            state = file_state(path.stat())
-        except OSError:
-            left[format] = path
-            continue
-        if overwrite:
+        state = job.ledger.output_state(path)
+        if state is None or overwrite:
             left[format] = path
             continue
         record = job.ledger.in_force(job.ledger.name(path), state)
@@ -231,7 +236,7 @@ def _output_names(inputs: Sequence[Input], sources: Sequence[Source], ledger: Le
 
 def _name_choices(inputs: Sequence[Input]) -> list[list[str]]:
     """For every input the names that its outputs may have, best first; nobody else has the last."""
-    places = [one.location.relative_to(one.location.anchor) for one in inputs]
+    places = [_place(one.location) for one in inputs]
     common = os.path.commonpath([place.parent for place in places]) if places else ""
     choices = []
     for one, place in zip(inputs, places, strict=True):
@@ -240,3 +245,10 @@ def _name_choices(inputs: Sequence[Input]) -> list[list[str]]:
         named = [relative.with_suffix(""), relative, mirrored.with_suffix(""), mirrored]
         choices.append([*map(str, named), f"{relative}.{digest}"])
     return choices
+
+
+def _place(location: Location) -> PurePath:
+    """Where an input lies, below the root of its drive or among all URLs."""
+    if isinstance(location, StorePath):
+        return PurePosixPath(location.url.replace("://", "/"))
+    return location.relative_to(location.anchor)

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from common.errors import InputError
+from common.stores import local_copy
 from speech.sound.containers import LARGEST_SAMPLE, PIECE_SECONDS, Decoded, Track, is_rate
 from speech.sound.truncation import cut_short
 
@@ -67,7 +68,7 @@ class AudioReader:
     there is silence: the time in the samples is the recording's own.
 
     Args:
-        source: a file's path, or an open binary file.
+        source: a file's path or URL, or an open binary file.
         options: which of its sound is read.
         piece_seconds: of sound that are gathered for a piece; small pieces take several times as long. 0
             gives at once what was decoded, for sound that is only just being said.
@@ -89,11 +90,16 @@ class AudioReader:
         self.name = _name(source)
         self.offset_seconds = 0.0
         self.warnings: list[str] = []
-        self._source = source
+        self._given = self._source = source
         self._options = options or AudioOptions()
         self._piece_seconds = piece_seconds
 
     def __iter__(self) -> Iterator[Tensor]:
+        with local_copy(self._given) as self._source:
+            yield from self._pieces()
+
+    def _pieces(self) -> Iterator[Tensor]:
+        """What iterating gives, of a source that can be read to and fro."""
         _require_file(self._source, self.name)
         number = self._options.track
         with _opened(self._source, self.name) as container:
@@ -131,7 +137,7 @@ def load_audio(source: Source) -> Tensor:
     """Read a whole recording.
 
     Args:
-        source: a file's path, or an open binary file.
+        source: a file's path or URL, or an open binary file.
 
     Returns:
         Samples (samples,) float32 at 16 kHz: the mean of the channels, about -1 to 1; samples that are
@@ -254,7 +260,7 @@ def _opened(source: Source, name: str) -> Iterator[av.container.InputContainer]:
     start = source.tell() if not isinstance(source, str | Path) and _can_be_read_again(source) else None
     try:
         # Without `file:`, FFmpeg takes what stands before a colon in a name for a protocol: `12:30.wav`.
-        file = f"file:{name}" if isinstance(source, str | Path) else source
+        file = f"file:{os.fspath(source)}" if isinstance(source, str | Path) else source
         with av.open(file, mode="r", metadata_errors="replace") as container:  # tags need not be UTF-8
             yield container
     except av.FFmpegError as error:
