@@ -258,3 +258,13 @@ def test_scales_that_fit_no_weights_are_refused(tmp_path: Path) -> None:
     path.write_text(json.dumps({**stored, "sha256": hashlib.sha256(data).hexdigest()}))
     with pytest.raises(InputError, match="is not a safetensors file of a model"):
         Recognizer.load(tmp_path / "model")
+
+
+def test_symbols_that_are_no_subwords_are_one_line(speech: Path, tmp_path: Path) -> None:
+    shutil.copytree(speech, tmp_path / "model")
+    path = tmp_path / "model" / CONFIG
+    stored = json.loads(path.read_text())
+    stored["config"]["symbols"][3] = "x"
+    path.write_text(json.dumps(stored))
+    with pytest.raises(InputError, match="is not a recogniser that writes subwords"):
+        Recognizer.load(tmp_path / "model")
