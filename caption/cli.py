@@ -36,6 +36,7 @@ from common.commands.options import read_options
 from common.commands.outputs import Job
 from common.commands.paths import require_apart, require_models_apart
 from common.errors import InputError, shown
+from common.files import require_writable
 from common.stores import is_url
 
 if TYPE_CHECKING:
@@ -149,6 +150,8 @@ def search(arguments: argparse.Namespace) -> int:
         if any(is_url(one.path) for one in inputs):
             raise InputError("--index", "keeps what photographs of this machine show; leave it out for URLs")
         require_apart((one.path for one in inputs), [arguments.index])
+        if not arguments.index.exists():
+            require_writable(arguments.index.parent)
     elif not inputs:
         raise InputError("search", "nothing to search: name photographs, folders, globs or an --index")
     captioner = _captioner(arguments)
@@ -203,6 +206,7 @@ def train(arguments: argparse.Namespace) -> int:
     from caption.training.train import train as train_captioner
 
     options = read_options(TrainOptions, arguments)
+    require_writable(options.run)
     train_captioner(options)
     print(options.run / "best")
     return 0
@@ -214,6 +218,7 @@ def average(arguments: argparse.Namespace) -> int:
     from common.models.averaging import average as average_models
 
     require_models_apart(arguments.models, BUNDLED, arguments.output)
+    require_writable(arguments.output.parent)
     average_models(arguments.models, arguments.shares, arguments.output, BUNDLED, "Captioner")
     return 0
 
@@ -226,6 +231,7 @@ def export(arguments: argparse.Namespace) -> int:
     from caption.export import export as export_network
 
     require_models_apart([arguments.model], BUNDLED, arguments.output / ENCODER, arguments.output / DECODER)
+    require_writable(arguments.output)
     export_network(Captioner.load(arguments.model, in_8_bits=False).network, arguments.output)
     print(arguments.output)
     return 0
@@ -234,10 +240,11 @@ def export(arguments: argparse.Namespace) -> int:
 def demo(arguments: argparse.Namespace) -> int:
     """Open the demo page on loopback until it is interrupted."""
     _check_sizes(arguments)
+    open_page = load_page("caption")
     print("caption: reading the model ...", file=sys.stderr, flush=True)
     captioner, options = _load(arguments)
     print("caption: starting the page ...", file=sys.stderr, flush=True)
-    load_page("caption")(captioner, options, arguments.port)
+    open_page(captioner, options, arguments.port)
     return 0
 
 

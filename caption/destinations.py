@@ -29,6 +29,7 @@ from common.commands.outputs import Job, plan_file, why_again, why_not
 from common.commands.paths import require_apart
 from common.commands.store_ledger import open_ledger
 from common.errors import InputError
+from common.files import require_writable_file
 from common.locations import Location
 from common.models.directory import find_model, model_identity
 from common.stores import is_url
@@ -78,7 +79,12 @@ def destination(
     folder = output if in_folder else output.parent
     ledger = open_ledger(folder, _settings(arguments), picture_digest)
     stack.callback(ledger.close)
-    return _with_rows(jobs or [Job(one, done=True) for one in inputs], tables, ledger)
+    jobs, deliver = _with_rows(jobs or [Job(one, done=True) for one in inputs], tables, ledger)
+    if not all(job.done for job in jobs):
+        for table in tables:
+            if isinstance(table.path, Path):  # what lies behind a URL is asked when it is written
+                require_writable_file(table.path)
+    return jobs, deliver
 
 
 def _with_rows(

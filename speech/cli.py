@@ -273,10 +273,11 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 def demo(arguments: argparse.Namespace) -> int:
     """Open the demo page on loopback until it is interrupted."""
+    open_page = load_page("speech")
     print("speech: reading the model ...", file=sys.stderr, flush=True)
     recognizer, options = _load(arguments)
     print("speech: starting the page ...", file=sys.stderr, flush=True)
-    load_page("speech")(recognizer, options, arguments.port)
+    open_page(recognizer, options, arguments.port)
     return 0
 
 
