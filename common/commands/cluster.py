@@ -33,7 +33,7 @@ Render = Callable[[Result, str, str], str | bytes]
 MOST_DEATHS = 3  # of workers over one input, after which it is given up
 
 # Ray would tell its makers that it was begun, and give up on a machine that is busy.
-_SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "300"}
+_SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "60"}
 
 # What became of a job of a batch, by its place there, and the seconds that it took.
 _Answer = tuple[int, Any, float]
