@@ -95,13 +95,7 @@ def on_ray(
         raise InputError("--engine", "the workers of a cluster read files and URLs; - is none")
 
     def process(jobs: Iterable[Job]) -> Generator[Outcome[Result], None, None]:
-        for name, value in _SETTINGS.items():
-            os.environ.setdefault(name, value)
-        import ray
-
-        ours = not ray.is_initialized()
-        if ours:
-            _connect(ray)
+        ray, ours = connect()
         try:
             there = int(ray.cluster_resources().get("GPU" if on_gpus else "CPU", 0))
             if not there:
@@ -156,18 +150,33 @@ class _Done:
     result: Any
 
 
-def _connect(ray: Any) -> None:
-    """Find the cluster, or make one of this machine."""
+def connect() -> tuple[Any, bool]:
+    """Find the cluster, or make one of this machine.
+
+    Returns:
+        Ray's module, and whether the cluster was begun or found now.
+
+    Raises:
+        ModuleNotFoundError: if Ray is not installed.
+        InputError: if the cluster cannot be reached.
+    """
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
+    import ray
+
+    if ray.is_initialized():
+        return ray, False
     # Ray would print on standard output, among the results, that a worker died; no option of its stops that.
     inside, listener = ray._private.worker, "listen_error_messages"
     listen = getattr(inside, listener, None)
     setattr(inside, listener, lambda *_: None)
     try:
         ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except Exception as error:  # Ray has no class of its own for it
         raise InputError("--engine", f"the Ray cluster cannot be reached ({error})") from error
     finally:
         setattr(inside, listener, listen)
+    return ray, True
 
 
 def _pool(

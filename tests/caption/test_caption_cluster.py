@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from clusters import ray_cluster
 from describing import describe, lines
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[2]
 ENGINE = ["--engine", "ray", "--workers", "2", "--batch-size", "1"]
 
 
 @pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("PYTHONPATH", os.fspath(ROOT))
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setenv("RAY_raylet_start_wait_time_s", "60")
-    ray = pytest.importorskip("ray")
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+def cluster() -> Iterator[None]:
+    with ray_cluster():
+        yield
 
 
 def test_two_workers_caption_as_one_process_does(

@@ -1,4 +1,4 @@
-"""Both commands on a Ray cluster of two workers of this machine, one of which is killed on the way."""
+"""The `speech` command on a Ray cluster of two workers of this machine, one of which is killed on the way."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import dataclasses
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import threading
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from clusters import ray_cluster
 
 from common.models.files import write_model
 from speech.cli import main
@@ -35,6 +35,12 @@ def model(tmp_path: Path) -> str:
     config = SpeechConfig(LETTER_SYMBOLS, PHONES, channels=8, hidden_size=8, lower_layers=1, upper_layers=1)
     write_model(tmp_path / "tiny", dataclasses.asdict(config), SpeechNetwork(config).state_dict(), "# Tiny\n")
     return str(tmp_path / "tiny")
+
+
+@pytest.fixture
+def cluster() -> Iterator[None]:
+    with ray_cluster():
+        yield
 
 
 def workers_of(process: int) -> list[int]:
@@ -61,9 +67,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_two_workers_one_of_them_killed_write_what_one_process_writes(
-    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    cluster: None, model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("ray")
     folder, here, there = tmp_path / "in", tmp_path / "here", tmp_path / "there"
     folder.mkdir()
     for number in range(RECORDINGS):
@@ -74,38 +79,31 @@ def test_two_workers_one_of_them_killed_write_what_one_process_writes(
     assert main([*arguments, "--threads", "1", "--output", str(here)]) == 1
     said_here = capsys.readouterr().err
 
-    report = tmp_path / "report.tsv"
-    command = [*arguments, "--output", str(there), "--report", str(report)]
-    engine = ["--engine", "ray", "--workers", "2"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "speech.cli", *command, *engine],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    killed = []
+    killed: list[int] = []
+    over = threading.Event()
 
     def kill_one() -> None:
-        while process.poll() is None and not killed:
+        while not killed and not over.wait(0.01):
             if contents(there):
-                killed.extend(workers_of(process.pid)[:1])
-            time.sleep(0.01)
+                killed.extend(workers_of(os.getpid())[:1])
         for worker in killed:
             os.kill(worker, signal.SIGKILL)
 
     killer = threading.Thread(target=kill_one)
     killer.start()
-    printed, said_there = process.communicate(timeout=500)
+    report = ["--report", str(tmp_path / "report.tsv")]
+    engine = ["--engine", "ray", "--workers", "2"]
+    status = main([*arguments, *engine, *report, "--output", str(there)])
+    over.set()
     killer.join()
+    printed, said_there = capsys.readouterr()
     assert killed, said_there
-    assert process.returncode == 1
+    assert status == 1
     assert sorted(said_there.splitlines()) == sorted(said_here.splitlines())  # in the order of the workers
     assert not printed
     assert contents(there) == contents(here)
     assert len(contents(there)) == 2 * RECORDINGS
-    statuses = [line.split("\t")[1] for line in report.read_text().splitlines()[1:]]
+    statuses = [line.split("\t")[1] for line in (tmp_path / "report.tsv").read_text().splitlines()[1:]]
     assert sorted(statuses) == ["done"] * RECORDINGS + ["failed"]
 
     # What one kind of run has written, the other passes over.

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from clusters import ray_cluster
 
 from common.commands.batch import Outcome, run, write_outputs
 from common.commands.cluster import on_ray
@@ -18,20 +19,12 @@ from common.commands.outputs import Job, plan_outputs
 from common.errors import InputError
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    """A cluster of this machine whose workers find this file."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), str(Path(__file__).parent)]))
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("RAY_raylet_start_wait_time_s", "60")
-        ray = pytest.importorskip("ray")
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    with ray_cluster(Path(__file__).parent):
         yield
-        ray.shutdown()
 
 
 @pytest.fixture
