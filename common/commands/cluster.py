@@ -14,6 +14,8 @@ import argparse
 import dataclasses
 import logging
 import os
+import signal
+import threading
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import islice
@@ -170,12 +172,15 @@ def connect() -> tuple[Any, bool]:
     inside, listener = ray._private.worker, "listen_error_messages"
     listen = getattr(inside, listener, None)
     setattr(inside, listener, lambda *_: None)
+    terminate = signal.getsignal(signal.SIGTERM)  # Ray would have its own way to end
     try:
         ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:  # Ray has no class of its own for it
         raise InputError("--engine", f"the Ray cluster cannot be reached ({error})") from error
     finally:
         setattr(inside, listener, listen)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, terminate)
     return ray, True
 
 

@@ -76,6 +76,7 @@ def test_two_workers_one_of_them_killed_write_what_one_process_writes(
         shutil.copy(ROOT / "speech" / "samples" / f"{name}.opus", folder / f"{number:02}.opus")
     (folder / "bad.wav").write_bytes(b"no sound")
     arguments = ["transcribe", str(folder), "--model", model, "--format", "txt,json", "--exact"]
+    arguments += ["--least-confidence", "0"]
     assert main([*arguments, "--threads", "1", "--output", str(here)]) == 1
     said_here = capsys.readouterr().err
 
