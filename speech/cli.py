@@ -30,7 +30,7 @@ from speech.destinations import (
     require_alignment_apart,
 )
 from speech.makers import MAKERS
-from speech.options import DecodingOptions
+from speech.options import STAGES, DecodingOptions
 from speech.output.live import live_printer
 from speech.output.writers import LINE_FORMATS, WRITERS, as_json
 
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parsed = make_speech_parser().parse_args(arguments)
         return subcommands[parsed.subcommand](parsed)
 
-    return run_command("speech", run_subcommand)
+    return run_command("speech", run_subcommand, sys.argv[1:] if arguments is None else arguments)
 
 
 def transcribe(arguments: argparse.Namespace) -> int:
@@ -87,7 +87,10 @@ def transcribe(arguments: argparse.Namespace) -> int:
                 audio=_audio(arguments),
             )
             stack.enter_context(closing(transcripts))
-            outcomes = (Outcome(tried[number], result, took) for number, result, took in transcripts)
+            outcomes = (
+                Outcome(tried[number], result, sum(stages.values()), stages)
+                for number, result, stages in transcripts
+            )
             yield from _in_order(tried, outcomes) if printing else outcomes
 
     def warnings(transcript: Transcript) -> list[str]:
@@ -111,6 +114,7 @@ def transcribe(arguments: argparse.Namespace) -> int:
         partly=_is_partly,
         unit="recording",
         meter=hours,
+        stages=STAGES,
     )
     return summary.exit_status
 
