@@ -8,16 +8,18 @@ over.
 from __future__ import annotations
 
 import errno
+import functools
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from common.commands.inputs import Input
+from common.commands.sources import Source as Source
+from common.commands.sources import Sources as Sources
 from common.errors import InputError
 from common.files import write_error
 
@@ -26,40 +28,6 @@ _HEADER = b"#outputs 1"
 _SETTINGS = b"#settings"
 _TORN = b"\t!"  # ends a line that a kill tore: no field may be that
 _ESCAPES = {92: "\\\\", 9: "\\t", 10: "\\n", 13: "\\r"}
-
-
-@dataclass(frozen=True)
-class Source:
-    """What an output is made from.
-
-    Attributes:
-        path: of the input, as it is reached from the folder of the outputs, so that both can be moved
-            together; "-" is standard input, which is never the same twice.
-        size: of its file, in bytes.
-        changed: when the file was last changed, in nanoseconds.
-        digest: of what counts in it, where that may stay the same though the file changes; else empty.
-    """
-
-    path: str
-    size: int = 0
-    changed: int = 0
-    digest: str = field(default="", compare=False)
-
-    @staticmethod
-    def of(one: Input, folder: Path) -> Source:
-        """The state of an input now; `folder` is that of the outputs, resolved."""
-        if one.path == "-":
-            return Source("-")
-        location = str(one.location)
-        try:
-            path = os.path.relpath(location, folder)
-        except ValueError:  # on another drive
-            path = location
-        try:
-            state = os.stat(location)  # noqa: PTH116 - pathlib's raises for a path that is too long
-        except (OSError, ValueError):
-            return Source(path)
-        return Source(path, state.st_size, state.st_mtime_ns)
 
 
 Content = Callable[[str, int, int], str]
@@ -107,8 +75,12 @@ class Ledger:
         self.settings = json.dumps(settings, sort_keys=True)
         self._key = hashlib.sha256(self.settings.encode()).hexdigest()[:12]
         self._known_settings: dict[str, str] = {}
-        # A million lines are kept as they were read: most are never looked at.
-        self._lines: dict[str, list[bytes]] = {}
+        # A million lines are kept as they were read, because most are never looked at: where the last one
+        # about a stem begins, by the stem's hash, and where the one before it.
+        self._data = bytearray()
+        self._last: dict[int, int] = {}
+        self._before: dict[int, int] = {}
+        self._is_behind = False  # whether lines were written that are not among these
         self._file: BinaryIO | None = None
         self._read()
 
@@ -122,23 +94,50 @@ class Ledger:
 
     def records(self, name: str) -> list[Record]:
         """What was noted of an output, the oldest first."""
-        lines = self._lines.get(_stem(name), ())
-        found = [_record(line) for line in lines if _unescaped(line.partition(b"\t")[0]) == name]
-        return [record for record in found if record is not None]
+        found = [_record(line) for line in self._lines(_stem(_escaped(name)))]
+        return [record for record in reversed(found) if record is not None and record.name == name]
 
     def owner(self, stem: str) -> str | None:
         """The input whose outputs have a name, without their suffix, and are there; None if there is none."""
-        for line in reversed(self._lines.get(stem.casefold(), ())):
+        for line in self._lines(_folded(_escaped(stem))):
             record = _record(line)
-            if record is not None and (self.folder / _unescaped(line.partition(b"\t")[0])).exists():
+            if record is not None and (self.folder / record.name).exists():
                 return record.source.path
         return None
 
-    def had(self, stem: str, source: Source) -> bool:
-        """Whether outputs of this name, without their suffix, were made from an input the last time."""
-        lines = self._lines.get(stem.casefold())
-        record = _record(lines[-1]) if lines else None
-        return record is not None and record.source.path == source.path
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is known."""
+        return not self._last and not self._is_behind
+
+    def had(self, stem: str, source: str) -> bool:
+        """Whether outputs of this name, without their suffix, were made from an input the last time.
+
+        Args:
+            stem: the name.
+            source: the input's path, as a `Source` has it.
+        """
+        line = next(self._lines(_folded(_escaped(stem))), None)
+        record = _record(line) if line is not None else None
+        return record is not None and record.source.path == source
+
+    def _lines(self, stem: bytes) -> Iterator[bytes]:
+        """What was noted of outputs with a stem, the newest first."""
+        if self._is_behind:
+            self._read_on()
+        start = self._last.get(hash(stem), -1)
+        while start >= 0:
+            line = bytes(self._data[start : self._data.index(b"\n", start)])
+            if _stem(line.partition(b"\t")[0]) == stem:
+                yield line
+            start = self._before.get(start, -1)
+
+    def _know(self, stem: bytes, start: int) -> None:
+        """A line about a stem begins there."""
+        key = hash(stem)
+        if key in self._last:
+            self._before[start] = self._last[key]
+        self._last[key] = start
 
     def in_force(self, name: str, state: State) -> Record | None:
         """What an output that is there was made from; None if nothing is known of it.
@@ -224,7 +223,7 @@ class Ledger:
             self._append(line)
         except OSError as error:
             raise write_error(self.path, error) from error
-        self._lines.setdefault(_stem(name), []).append(line)
+        self._is_behind = True
 
     def _append(self, line: bytes) -> None:
         """Add a line in one piece, behind the end of the last whole one."""
@@ -260,21 +259,51 @@ class Ledger:
             raise InputError(self.path, "is not what remembers the outputs; move it out of the way")
         torn = _HEADER[len(data) :] or _TORN
         self._missing = b"" if data.endswith(b"\n") else torn
-        for line in data[: data.rfind(b"\n") + 1].split(b"\n")[1:-1]:
-            name, _, rest = line.partition(b"\t")
+        self._data += memoryview(data)[: data.rfind(b"\n") + 1]
+        del data  # of a million outputs, a hundred megabytes
+        self._understand(self._data.find(b"\n") + 1)
+
+    def _read_on(self) -> None:
+        """Take up what was written since, which is seldom asked for: it is not kept until then."""
+        self._is_behind = False
+        begun = len(self._data)
+        with suppress(OSError), self.path.open("rb") as file:
+            file.seek(begun)
+            data = file.read()
+            self._data += data[: data.rfind(b"\n") + 1]
+            self._understand(begun or self._data.find(b"\n") + 1)
+
+    def _understand(self, start: int) -> None:
+        """Note what the lines from there on are about; 0 is before the first, and there is none."""
+        while start and (end := self._data.find(b"\n", start)) >= 0:
+            tab = self._data.find(b"\t", start, end)
+            name = bytes(self._data[start:tab]) if tab >= 0 else b""
             if name == _SETTINGS:
-                key, _, settings = rest.partition(b"\t")
+                key, _, settings = bytes(self._data[tab + 1 : end]).partition(b"\t")
                 if b"\t" not in settings:
                     self._known_settings[key.decode("ascii", "replace")] = _unescaped(settings)
-            elif rest:
-                self._lines.setdefault(_stem(_unescaped(name)), []).append(line)
+            elif tab >= 0 and tab + 1 < end:
+                self._know(_stem(name), start)
+            start = end + 1
 
 
-def _stem(name: str) -> str:
-    """What the outputs of one input have in common: their path without the suffix; case does not count."""
-    return name.rpartition(".")[0].casefold()
+def _stem(name: bytes) -> bytes:
+    """What the outputs of one input have in common: their path without the suffix; case does not count.
+
+    Args:
+        name: of an output, escaped.
+    """
+    return _folded(name.rpartition(b".")[0])
 
 
+def _folded(stem: bytes) -> bytes:
+    """A stem as all that count as the same have it."""
+    if stem.isascii():
+        return stem.lower()
+    return stem.decode("utf-8", "surrogateescape").casefold().encode("utf-8", "surrogateescape")
+
+
+@functools.lru_cache(maxsize=16)  # planning asks for each line twice
 def _record(line: bytes) -> Record | None:
     """What a line says; None if it is none."""
     try:
