@@ -84,7 +84,7 @@ def compare(
         ),
         cost("caption, its encoder alone", encode, is_counted=True),
         cost("ResNet-101, LSTM 512, beam 5, from files", resnet_lstm(paths, words)),
-        cost("BLIP-base, its image encoder alone", vision_transformer(pictures), is_counted=True),
+        cost("BLIP-base, its image encoder alone", vision_transformer(pictures)),
     ]
 
 

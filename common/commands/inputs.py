@@ -121,7 +121,7 @@ def say_passed_over(command: str, passed_over: Counter[str]) -> None:
     """Say in one line what was in the folders and is not taken, the most frequent first."""
     if passed_over:
         counts = ", ".join(f"{count} {name}" for name, count in passed_over.most_common())
-        say(command, f"passed over: {counts}", event="passed over", level="info")
+        say(command, f"passed over: {counts}", event="passed_over", level="info")
 
 
 def _expand(source: str, suffixes: tuple[str, ...], kind: str, passed_over: Counter[str]) -> Iterator[Input]:

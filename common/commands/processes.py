@@ -179,7 +179,7 @@ class Helpers(Generic[Item, Result]):
     def _give_up(self) -> None:
         """Go on alone."""
         if self.count:
-            say(None, "a helper process died; going on without", event="helper died")
+            say(None, "a helper process died; going on without", event="helper_died")
         self.close()
 
 

@@ -42,9 +42,9 @@ def test_a_table_has_ratios_to_its_first_row_and_to_the_ceiling() -> None:
 
 
 def test_the_operations_are_those_of_every_weight_once_forward_and_twice_backward() -> None:
-    timing = compare("lstm", hidden_size=4, batch=1, steps=6, repeats=1)  # of 3 steps
+    timing = compare("lstm", hidden_size=4, batch=2, steps=6, repeats=1)  # of 3 and 6 steps
     weights = 2 * (4 * 4 * 8 + 4 * 4 * 4)  # two directions, four gates, inputs and state
-    assert timing.operations == 3 * 2 * weights * 3
+    assert timing.operations == 3 * 2 * weights * (3 + 6)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="memory is not told otherwise")
