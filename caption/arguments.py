@@ -20,13 +20,15 @@ from common.commands.command import (
     share,
 )
 from common.commands.options import add_options
+from common.locations import location
 
 if TYPE_CHECKING:
     from common.commands.command import Subcommands
 
 _OUTPUT_HELP = (
     "txt: a folder, with one file a photograph, or a file for a single photograph; jsonl, csv, html: one "
-    "file, to which photographs are added that it does not have yet; several formats: a folder for all. "
+    "file, to which photographs are added that it does not have yet; several formats: a folder for all; "
+    "here or on an object store, where what has no suffix is a folder (s3://bucket/captions.jsonl). "
     "Without it captions are printed: alone for one photograph that is named, otherwise behind its path "
     "and a tab"
 )
@@ -94,7 +96,11 @@ def _add_evaluate(subcommands: Subcommands) -> None:
         "score captions against what people said",
         "caption evaluate flickr8k-dev.tsv --beam 3 --json",
     )
-    one.add_argument("manifest", type=Path, help="TSV file with a header: path, caption; one row a reference")
+    one.add_argument(
+        "manifest",
+        type=location,
+        help="TSV file with a header: path, caption; one row a reference; it and its paths may be URLs",
+    )
     one.add_argument("--json", action="store_true", help="print the scores as one JSON object")
     one.add_argument(
         "--things", action="store_true", help="add how many of the everyday things that people name are named"
@@ -177,7 +183,7 @@ def _add_destination_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--attention",
-        type=Path,
+        type=location,
         metavar="DIR",
         help="draw there, for each photograph, where the network looked for each word: NAME.attention.png",
     )

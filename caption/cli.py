@@ -38,6 +38,7 @@ from common.commands.options import read_options
 from common.commands.outputs import Job
 from common.commands.paths import require_apart, require_models_apart
 from common.errors import InputError, shown
+from common.stores import is_url
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -125,6 +126,8 @@ def search(arguments: argparse.Namespace) -> int:
     _check_sizes(arguments)
     inputs = collect_photographs(arguments.inputs)
     if arguments.index is not None:
+        if any(is_url(one.path) for one in inputs):
+            raise InputError("--index", "keeps what photographs of this machine show; leave it out for URLs")
         require_apart((one.path for one in inputs), [arguments.index])
     elif not inputs:
         raise InputError("search", "nothing to search: name photographs, folders, globs or an --index")

@@ -21,7 +21,10 @@ from torch import Tensor
 from caption.images import SIZE, load_image
 from caption.model.text import is_plain
 from common.errors import InputError
+from common.files import file_identity
+from common.locations import Location
 from common.manifest import read_manifest
+from common.stores import is_url
 
 
 @dataclass(frozen=True)
@@ -29,29 +32,32 @@ class Photograph:
     """A photograph and what people said of it.
 
     Attributes:
-        path: of the file.
+        path: of the file; where it lies behind a URL, that, as a string.
         captions: what people said.
         source: where photograph and captions come from, "" where the manifest does not say.
     """
 
-    path: Path
+    path: Path | str
     captions: tuple[str, ...]
     source: str = ""
 
 
-def read_photographs(*manifests: Path) -> list[Photograph]:
+def read_photographs(*manifests: Location, urls: bool = False) -> list[Photograph]:
     """Manifests (`path`, `caption`, a row a caption; `source` if there is one) -> their photographs.
 
-    They come in the order in which they first stand.
+    They come in the order in which they first stand. `urls` as in `read_manifest`.
 
     Raises:
         InputError: if a manifest cannot be read.
     """
     captions: dict[tuple[str, str], list[str]] = {}
     for manifest in manifests:
-        for row in read_manifest(manifest, ["path", "caption"]):
+        for row in read_manifest(manifest, ["path", "caption"], urls):
             captions.setdefault((row["path"], row.get("source", "")), []).append(row["caption"])
-    return [Photograph(Path(path), tuple(said), source) for (path, source), said in captions.items()]
+    return [
+        Photograph(path if is_url(path) else Path(path), tuple(said), source)
+        for (path, source), said in captions.items()
+    ]
 
 
 def plain_only(photographs: Sequence[Photograph], sources: Collection[str]) -> list[Photograph]:
@@ -140,8 +146,7 @@ def cache_grids(
 
 def _identity(photographs: Sequence[Photograph]) -> list[tuple[str, int, int]]:
     """Which files these are, as they stand today."""
-    states = [(str(photograph.path.resolve()), photograph.path.stat()) for photograph in photographs]
-    return [(path, state.st_size, state.st_mtime_ns) for path, state in states]
+    return [file_identity(Path(photograph.path)) for photograph in photographs]
 
 
 def _cached(

@@ -28,8 +28,11 @@ from common.commands.ledger import Ledger, Sources, row_state
 from common.commands.options import read_options
 from common.commands.outputs import Job, plan_file, why_again, why_not
 from common.commands.paths import require_apart
+from common.commands.store_ledger import open_ledger
 from common.errors import InputError
+from common.locations import Location
 from common.models.directory import find_model, model_identity
+from common.stores import is_url
 
 if TYPE_CHECKING:
     from caption.captioner import Caption, Captioner
@@ -49,7 +52,7 @@ def destination(
     Raises:
         InputError: if the options contradict each other, or a file would be written over an input.
     """
-    output: Path | None = arguments.output
+    output: Location | None = arguments.output
     if arguments.sidecar:
         return _sidecars(arguments, inputs)
     if arguments.existing is not None:
@@ -74,7 +77,7 @@ def destination(
     if not tables:
         return jobs, write_outputs(_as_text)
     folder = output if in_folder else output.parent
-    ledger = Ledger(folder, _settings(arguments), picture_digest)
+    ledger = open_ledger(folder, _settings(arguments), picture_digest)
     stack.callback(ledger.close)
     return _with_rows(jobs or [Job(one, done=True) for one in inputs], tables, ledger)
 
@@ -112,7 +115,7 @@ def _with_rows(
         write_text(job, caption)
         assert job.source is not None
         for table in left[job.input.path]:
-            if table.path.is_file() or not table.path.exists():  # a pipe or a device remembers nothing
+            if table.remembers:
                 name = ledger.row_name(table.path, job.input.path)
                 ledger.note(name, job.source, row_state(caption.text))
             table.add(job.input.path, caption)
@@ -202,6 +205,9 @@ def with_metadata(
         InputError: if the picture comes from standard input.
     """
     _refuse_piped([job.input for job in jobs], "--write-metadata")
+    behind = next((job.input for job in jobs if is_url(job.input.path)), None)
+    if behind is not None:
+        raise InputError("--write-metadata", f"writes into files of this machine; {behind.path} is none")
     has = {job.input.path: not arguments.overwrite and has_description(job.input.path) for job in jobs}
     printed = arguments.output is None and not arguments.sidecar
 
@@ -230,7 +236,7 @@ def _files_read(arguments: argparse.Namespace, inputs: Sequence[Input]) -> list[
     return [*(one.path for one in inputs), *arguments.list]
 
 
-def _outputs(jobs: Iterable[Job]) -> Iterator[Path]:
+def _outputs(jobs: Iterable[Job]) -> Iterator[Location]:
     """All files that jobs write."""
     return (path for job in jobs for path in job.outputs.values())
 
@@ -241,7 +247,7 @@ def _refuse_piped(inputs: Sequence[Input], option: str) -> None:
         raise InputError(option, "needs files; the picture comes from standard input")
 
 
-def _formats(asked: Sequence[str] | None, output: Path | None) -> list[str]:
+def _formats(asked: Sequence[str] | None, output: Location | None) -> list[str]:
     """The formats that are meant, each once: those asked for, or the output's suffix, or txt."""
     if asked:
         return list(dict.fromkeys(asked))
@@ -250,7 +256,7 @@ def _formats(asked: Sequence[str] | None, output: Path | None) -> list[str]:
 
 
 def _text_jobs(
-    arguments: argparse.Namespace, inputs: Sequence[Input], output: Path, in_folder: bool
+    arguments: argparse.Namespace, inputs: Sequence[Input], output: Location, in_folder: bool
 ) -> list[Job]:
     """The text files that are still to be written."""
     settings = _settings(arguments)

@@ -27,11 +27,14 @@ def export(network: CaptionNetwork, folder: Path) -> None:
     positions, attention size) and `values` (batch, positions, context size), what each position of the grid,
     and behind them each word that is believed to be seen, is compared by and brings; `state` (batch, hidden),
     where the decoder starts; and of a model with such beliefs `believed` (batch, beliefs), int64, their
-    symbols, and `copies` (batch, beliefs, attention size), what is compared to say one of them outright.
+    symbols, `copies` (batch, beliefs, attention size), what is compared to say one of them outright, and
+    `said`, bool (batch, words), the nouns that were said: none yet.
 
     `decoder.onnx` takes all of these and `symbols`, int64 (batch,), the words said last: `start` at first. It
-    gives `log_probs`, float32 (batch, words), natural logarithms, the new `next_state` (batch, hidden), and
-    `attention` (batch, positions), where it looked. Each row is a caption; for a beam, rows are repeated.
+    gives `log_probs`, float32 (batch, words), natural logarithms, the new `next_state` (batch, hidden),
+    `attention` (batch, positions), where it looked, and of a model with beliefs the new `next_said`. A noun
+    that was said has the log-probability minus infinity: a caption says each once. Each row is a caption;
+    for a beam, rows are repeated.
 
     The metadata holds `size` of the pixels, and `words`, `start` and `end` (symbols), each as JSON.
 
@@ -45,7 +48,8 @@ def export(network: CaptionNetwork, folder: Path) -> None:
     network = copy.deepcopy(network).cpu().eval()
     batch = {0: "batch"}
     grid = tuple(Port(name, {**batch, 1: "positions"}) for name in ("keys", "values"))
-    beliefs = (Port("believed", batch), Port("copies", batch)) if network.config.classes else ()
+    believes = bool(network.config.classes)
+    beliefs = tuple(Port(name, batch) for name in ("believed", "copies", "said")) if believes else ()
     pixels = torch.zeros(2, 3, SIZE, SIZE, dtype=torch.uint8)
     looking = _Looking(network)
     encoder = to_onnx(
@@ -65,6 +69,7 @@ def export(network: CaptionNetwork, folder: Path) -> None:
             Port("log_probs", batch),
             Port("next_state", batch),
             Port("attention", {**batch, 1: "positions"}),
+            *((Port("next_said", batch),) if believes else ()),
         ),
         metadata={"words": network.config.words, "start": START, "end": END},
     )
@@ -73,9 +78,9 @@ def export(network: CaptionNetwork, folder: Path) -> None:
 
 
 class _Looking(nn.Module):
-    """Pictures -> keys, values, the first state and what is believed, as `CaptionNetwork.look`.
+    """Pictures -> keys, values, the first state, what is believed and what was said.
 
-    That looks at a few pictures in turn, which in a graph would fix how many there are.
+    `CaptionNetwork.look` looks at a few at a time, which in a graph would fix how many there are.
     """
 
     def __init__(self, network: CaptionNetwork) -> None:
@@ -85,19 +90,27 @@ class _Looking(nn.Module):
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
         """Look at pictures: uint8 (batch, 3, 224, 224)."""
         scene = self.network.decoder.look(self.network.encoder(pixels))
-        return tuple(scene if self.network.config.classes else scene[:3])
+        if not self.network.config.classes:
+            return tuple(scene[:3])
+        words = len(self.network.config.words)
+        return (*scene, torch.zeros_like(scene.first[:, :1], dtype=torch.bool).expand(-1, words))
 
 
 class _Speaking(nn.Module):
-    """`Decoder.step` for captions that each have their own picture, of any number.
+    """`Decoder.step` for captions that each have their own picture, of any number, and say each noun once.
 
     The decoder lets the captions of a picture share its grid, which in a graph would fix how many
-    pictures there are.
+    pictures there are; and the suite's search remembers the nouns itself.
     """
+
+    nouns: Tensor
 
     def __init__(self, decoder: Decoder) -> None:
         super().__init__()
         self.decoder = decoder
+        nouns = torch.zeros(len(decoder.config.words), dtype=torch.bool)
+        nouns[list(decoder.nouns)] = True
+        self.register_buffer("nouns", nouns)
 
     def forward(
         self,
@@ -107,7 +120,8 @@ class _Speaking(nn.Module):
         values: Tensor,
         believed: Tensor | None = None,
         copies: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        said: Tensor | None = None,
+    ) -> tuple[Tensor, ...]:
         """(batch,), (batch, hidden), (batch, positions, ...) twice -> as `export` describes it."""
         decoder = self.decoder
         if decoder.config.attention:
@@ -121,8 +135,11 @@ class _Speaking(nn.Module):
         hidden, _ = decoder.recurrent.step(words, (state.unsqueeze(0),))
         found = torch.cat([hidden, context], dim=-1)
         logits = decoder.score(found)
-        if believed is not None and copies is not None:
-            wanted = decoder.to_copy(found).unsqueeze(2)  # (batch, attention size, 1)
-            scores = torch.bmm(copies, wanted).squeeze(2) / copies.shape[2] ** 0.5
-            logits = logits.scatter_add(-1, believed, scores)
-        return decoder.speakable(logits), hidden, attention
+        if believed is None or copies is None or said is None:
+            return decoder.speakable(logits), hidden, attention
+        wanted = decoder.to_copy(found).unsqueeze(2)  # (batch, attention size, 1)
+        scores = torch.bmm(copies, wanted).squeeze(2) / copies.shape[2] ** 0.5
+        log_probs = decoder.speakable(logits.scatter_add(-1, believed, scores))
+        said_last = torch.arange(len(self.nouns)) == symbols.unsqueeze(1)  # (batch, words)
+        said = said | (self.nouns & said_last)
+        return log_probs.masked_fill(said, -torch.inf), hidden, attention, said

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
+from common import stores
 from common.errors import OUT_OF_MEMORY, InputError
 from common.stages import DECODE, READ, stage
 
@@ -52,8 +53,8 @@ def load_image(source: Source) -> Tensor:
     """Read a picture the way a person sees it.
 
     Args:
-        source: a file's path, an open binary file, a file's bytes, a Pillow image, or an array (height,
-            width), (height, width, 3) or, with transparency, (height, width, 4), of uint8 or of
+        source: a file's path or URL, an open binary file, a file's bytes, a Pillow image, or an array
+            (height, width), (height, width, 3) or, with transparency, (height, width, 4), of uint8 or of
             floating-point numbers from 0 to 1.
 
     Returns:
@@ -74,6 +75,9 @@ def open_image(source: Source) -> Image.Image:
     Arguments and errors as in `load_image`.
     """
     name = os.fspath(source) if isinstance(source, str | Path) else str(getattr(source, "name", "picture"))
+    if isinstance(source, str) and stores.is_url(source):
+        with stage(READ):
+            source = stores.read(source, MOST_BYTES)
     if isinstance(source, np.ndarray):
         source = _from_array(source)
     elif isinstance(source, bytes | bytearray | memoryview):

@@ -51,6 +51,10 @@ class OptionError(InputError):
     """
 
 
+class OutputError(InputError):
+    """Nothing can be written in a place: the disk is full, or nobody may write there."""
+
+
 class UnexpectedError(InputError):
     """A bug that one input brought to light, or too little memory for it: it fails, and the others are done.
 

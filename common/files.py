@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from common.errors import InputError
+from common.errors import OutputError as OutputError
 
 _PART = ".part"  # ends the names of files that are being written
 _ABANDONED = (
@@ -23,10 +24,6 @@ _ENOUGH = 1 << 20  # bytes that must be free before work begins
 
 # What hinders the next file as it hinders this one.
 _HOPELESS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
-
-
-class OutputError(InputError):
-    """Nothing can be written in a place: the disk is full, or nobody may write there."""
 
 
 def write_whole(

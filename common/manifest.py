@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from common import stores
 from common.errors import InputError
+from common.locations import Location, StorePath, read_location
 
 
-def read_manifest(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+def read_manifest(path: Location, columns: Sequence[str], urls: bool = False) -> list[dict[str, str]]:
     """Read a manifest.
 
     The file is UTF-8; fields are separated by one tab and nothing is quoted, so that a field may hold
@@ -17,10 +19,11 @@ def read_manifest(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     Args:
         path: the TSV file.
         columns: columns that it must have; others are read as well.
+        urls: whether files may lie behind URLs, as the manifest itself may. They are not asked for here.
 
     Returns:
         One dictionary a row, by column. A column `path` is resolved: it was relative to the manifest's
-        folder, and is now a path that can be opened.
+        folder, and is now a path that can be opened, or a URL.
 
     Raises:
         InputError: with the line number, if a column is missing or doubled, a line has too few or too
@@ -44,19 +47,16 @@ def read_manifest(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
             raise InputError(path, f"line {number}: {len(fields)} fields where the header has {len(header)}")
         row = dict(zip(header, fields, strict=True))
         if "path" in row:
-            row["path"] = _existing(path, number, row["path"], known)
+            row["path"] = _existing(path, number, row["path"], known, urls)
         rows.append(row)
     if not rows:
         raise InputError(path, "no rows under the header")
     return rows
 
 
-def _lines(path: Path) -> list[str]:
+def _lines(path: Location) -> list[str]:
     """The lines of a UTF-8 file, without their ends; there is at least one."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(path, f"cannot be read: {error.strerror}") from error
+    data = read_location(path)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -68,8 +68,10 @@ def _lines(path: Path) -> list[str]:
     return [line.removesuffix("\r") for line in text.split("\n")]
 
 
-def _existing(manifest: Path, number: int, name: str, known: set[str]) -> str:
+def _existing(manifest: Location, number: int, name: str, known: set[str], urls: bool) -> str:
     """The path of a file that a row names."""
+    if urls and name and (stores.is_url(name) or isinstance(manifest, StorePath)):
+        return name if stores.is_url(name) else str(manifest.parent / name)
     resolved = str(manifest.parent / name)
     if not name or (resolved not in known and not Path(resolved).is_file()):
         raise InputError(manifest, f"line {number}: no file {name!r} beside the manifest")

@@ -166,7 +166,7 @@ def _write(jobs: Sequence[Job]) -> None:
 
 def _written_unsafely(job: Job) -> tuple[int, int]:
     """Write an output without waiting for the disk; the state that it has."""
-    path = job.outputs["txt"]
+    path = Path(job.outputs["txt"])
     try:
         path.write_bytes(b"a text\n")
     except FileNotFoundError:

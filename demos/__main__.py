@@ -1,4 +1,4 @@
-"""Both pages in tabs, on one server: python -m demos [--port 7860]."""
+"""All pages in tabs, on one server: python -m demos [--port 7860]."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ TITLE = "Speech and photographs become text"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve both pages until Ctrl-C; says what it does from the first second, because it takes some."""
+    """Serve all pages until Ctrl-C; says what it does from the first second, because it takes some."""
     parser = argparse.ArgumentParser(
         prog="python -m demos",
-        description="Show both pages in the browser, served to this machine alone.",
+        description="Show all pages in the browser, served to this machine alone.",
         epilog="example: python -m demos --port 7860",
     )
     parser.add_argument("--port", type=int, help="where; a free one if it is not given")
@@ -57,10 +57,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def build_app(recognizer: Recognizer, captioner: Captioner) -> gr.Blocks:
-    """Both pages in tabs; `demos.shell.serve` shows them."""
+    """All pages in tabs; `demos.shell.serve` shows them."""
     import gradio as gr
 
-    from demos import caption_page, speech_page
+    from demos import caption_page, lab_page, speech_page
     from demos.shell import page
 
     app = page(TITLE, "Everything stays on this machine.")
@@ -71,6 +71,9 @@ def build_app(recognizer: Recognizer, captioner: Captioner) -> gr.Blocks:
         with gr.Tab("Photographs"):
             gr.Markdown(f"## {caption_page.TITLE}\n\n{caption_page.INTRODUCTION}")
             caption_page.lay_out(captioner)
+        with gr.Tab(lab_page.TITLE):
+            gr.Markdown(f"## {lab_page.TITLE}\n\n{lab_page.INTRODUCTION}")
+            lab_page.lay_out(recognizer, captioner)
     return app
 
 

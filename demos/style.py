@@ -35,8 +35,10 @@ def theme() -> gr.themes.Base:
 
 STYLE = """
 .gradio-container { width: 100% !important; max-width: 54rem !important; min-width: 0;
-    margin: 0 auto !important; --doubt: 245 158 11; --line: #4b5563; --playing: #4338ca; }
-.dark { --doubt: 180 83 9; --line: #d1d5db; --playing: #a5b4fc; }
+    margin: 0 auto !important; --doubt: 245 158 11; --line: #4b5563; --playing: #4338ca;
+    --line0: #0072b2; --line1: #b84a00; --line2: #007a56; --line3: #a03f74; }
+.dark { --doubt: 180 83 9; --line: #d1d5db; --playing: #a5b4fc;
+    --line0: #6db9ec; --line1: #ff9d5c; --line2: #3fd3a3; --line3: #eba0c8; }
 .dark button[role="tab"].selected { color: var(--playing) !important; }
 .answer textarea { font-size: 1.35rem !important; line-height: 1.5 !important; }
 .suite :focus-visible, .suite button:focus-visible { outline: 3px solid var(--playing); outline-offset: 1px; }
@@ -59,7 +61,7 @@ STYLE = """
     cursor: pointer; font: inherit; }
 .suite table { width: 100%; border-collapse: collapse; }
 .suite th, .suite td { text-align: left; vertical-align: top; padding: 0.35rem 0.5rem;
-    border-bottom: 1px solid var(--border-color-primary); overflow-wrap: anywhere; }
+    border: 0; border-bottom: 1px solid var(--border-color-primary); overflow-wrap: anywhere; }
 .suite th { white-space: nowrap; }
 /* A button in a button, which screen readers cannot use; the page has one of its own. */
 .icon-button:has(button) { display: none !important; }
@@ -73,6 +75,32 @@ STYLE = """
     padding: 0 0.15rem; }
 .suite input[type="range"] { width: 100%; }
 .suite .caption { font-size: 1.35rem; line-height: 1.5; }
+.suite figure { margin: 0; }
+.suite figcaption { font-size: 0.9rem; color: var(--body-text-color-subdued); margin: 0.2rem 0 0.6rem; }
+.suite .wide { overflow-x: auto; }
+.suite .chart, .suite .shades, .suite .ticks { display: block; min-width: 34rem; width: 100%; }
+.suite .chart text { font-size: 12px; fill: var(--body-text-color); }
+.suite polyline { fill: none; stroke-width: 2; }
+.suite .grid { stroke: var(--border-color-primary); }
+.suite .line0 { stroke: var(--line0); } .suite .line1 { stroke: var(--line1); }
+.suite .line2 { stroke: var(--line2); } .suite .line3 { stroke: var(--line3); }
+.suite .legend { display: flex; flex-wrap: wrap; gap: 0.2rem 1rem; list-style: none; padding: 0;
+    margin: 0.2rem 0; }
+.suite .legend svg { display: inline-block; vertical-align: middle; }
+.suite .shades { display: flex; height: var(--height); border: 1px solid var(--line);
+    box-sizing: border-box; }
+.suite .shades img { flex: 1; min-width: 0; height: 100%; image-rendering: pixelated; }
+.suite .rows { width: 4.5rem; display: flex; flex-direction: column; justify-content: space-around;
+    padding: 0 0.4rem; }
+.suite .ticks { position: relative; height: 2.6rem; font-size: 0.8rem; }
+.suite .ticks span { position: absolute; top: 0; white-space: nowrap; border-left: 1px solid var(--line);
+    padding-left: 0.15rem; line-height: 1.2rem; }
+.suite .ticks span.low { padding-top: 1.2rem; }
+.suite .ticks.indent { width: calc(100% - 4.5rem); min-width: 29.5rem; margin-left: 4.5rem; }
+.suite .topology { max-width: 34rem; width: 100%; }
+.suite .topology .cell { fill: var(--block-background-fill); stroke: var(--line0); stroke-width: 2; }
+.suite .topology .read { fill: var(--line1); } .suite .topology .said { fill: var(--line2); }
+.suite .topology .arrow { stroke: var(--line); stroke-width: 1.5; }
 .suite textarea { width: 100%; background: var(--input-background-fill); color: var(--body-text-color);
     border: 1px solid var(--line); border-radius: 0.4rem; padding: 0.5rem; font-size: 1.15rem; }
 """

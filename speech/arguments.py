@@ -17,6 +17,7 @@ from common.commands.command import (
     share,
 )
 from common.commands.options import add_options, field_docs, shown_value
+from common.locations import location
 from speech.language.options import CountOptions, LanguageModelOptions
 from speech.options import DecodingOptions, TrainOptions
 from speech.output.writers import WRITERS
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 
 OUTPUT_HELP = (
     "folder for the transcripts, one file a recording and format, in the same folders as the recordings, or "
-    "a file for a single recording (talk.srt); without it they are printed: alone for one recording, "
-    "otherwise behind its path and a tab"
+    "a file for a single recording (talk.srt), here or on an object store (s3://bucket/folder/); without it "
+    "they are printed: alone for one recording, otherwise behind its path and a tab"
 )
 
 
@@ -147,7 +148,7 @@ def _add_evaluate(subcommands: Subcommands) -> None:
         "score transcripts against what was said",
         "speech evaluate dev.tsv --json",
     )
-    one.add_argument("manifest", type=Path, help="TSV file: path, text")
+    one.add_argument("manifest", type=location, help="TSV file: path, text; it and its paths may be URLs")
     one.add_argument("--json", action="store_true", help="print one JSON object")
     one.add_argument(
         "--timing",

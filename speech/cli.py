@@ -267,7 +267,7 @@ def _measure(hours: Meter, jobs: Iterable[Job]) -> None:
     """Find out how much there is to do, while it is being done."""
     from speech.sound.segments import recording_seconds
 
-    for job in jobs:
+    for job in jobs:  # what lies behind a URL is not fetched for it
         hours.expect(recording_seconds(job.input.path) / 3600)
 
 

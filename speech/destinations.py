@@ -18,6 +18,7 @@ from common.commands.outputs import Job, plan_file, plan_outputs
 from common.commands.paths import require_apart
 from common.errors import InputError
 from common.files import file_identity
+from common.locations import Location, StorePath
 from common.manifest import read_manifest
 from common.models.directory import find_model, model_identity
 from speech.bundled import BUNDLED
@@ -42,7 +43,7 @@ def chosen_inputs(arguments: argparse.Namespace) -> list[Input]:
 
 def chosen_formats(arguments: argparse.Namespace, inputs: Sequence[Input]) -> list[str]:
     """The formats that are meant, each once: those asked for, or the suffix of a file for one recording."""
-    output: Path | None = arguments.output
+    output: Location | None = arguments.output
     one_file = output is not None and _is_file_name(output)
     suffix = output.suffix.lower().removeprefix(".") if output is not None and one_file else "txt"
     formats = list(dict.fromkeys(arguments.formats or [suffix if suffix in WRITERS else "txt"]))
@@ -62,7 +63,7 @@ def chosen_jobs(arguments: argparse.Namespace, inputs: Sequence[Input], formats:
     Raises:
         InputError: if a transcript or the report would be written over a file that is read.
     """
-    output: Path | None = arguments.output
+    output: Location | None = arguments.output
     if output is None:
         jobs = plan_outputs(inputs, None, formats)
     elif _is_file_name(output):
@@ -106,11 +107,12 @@ def is_text_file(text: str) -> bool:
     return os.path.isfile(text) or text.endswith(".txt")  # noqa: PTH113 - words may be too long for a path
 
 
-def _is_file_name(output: Path) -> bool:
+def _is_file_name(output: Location) -> bool:
     """Whether an output is called as a file that this command writes, or is a device or a pipe."""
     if output.is_dir():
         return False
-    return output.suffix.lower().removeprefix(".") in WRITERS or (output.exists() and not output.is_file())
+    named = output.suffix.lower().removeprefix(".") in WRITERS
+    return named or (not isinstance(output, StorePath) and output.exists() and not output.is_file())
 
 
 def is_one_file(arguments: argparse.Namespace, inputs: Sequence[Input]) -> bool:

@@ -104,6 +104,7 @@ class TrainOptions:
         learning_rate: highest learning rate of the one-cycle schedule.
         warmup: share of the steps until the learning rate is highest.
         weight_decay: weight decay of AdamW, which draws weights towards 0.
+        muon: recurrent layers learn with Muon, which is slower a step and learns more in it; AdamW otherwise.
         phone_weight: share of the lower answer, in phones or letters, in the loss.
         consistency: if not 0, each utterance is in its batch twice, varied in two ways, and this is the share
             in the loss of how unlike the two answers are.
@@ -141,6 +142,7 @@ class TrainOptions:
     learning_rate: float = 1.2e-3
     warmup: float = 0.1
     weight_decay: float = 0.01
+    muon: bool = False
     phone_weight: float = 0.4
     consistency: float = 0.0
     subwords: int | None = None

@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from caption.data import read_photographs
-from caption.measuring.scores import cider, corpus_bleu, rouge_l
+from caption.measuring.scores import cider, rouge_l
 from caption.measuring.things import score_things
 from caption.model.text import tokenize
+from common.bleu import corpus_bleu
+from common.locations import Location
 
 if TYPE_CHECKING:
     from caption.captioner import Captioner
@@ -69,7 +70,7 @@ def score_captions(references: Sequence[Sequence[str]], captions: Sequence[str])
 
 def evaluate(
     captioner: Captioner,
-    manifest: Path,
+    manifest: Location,
     options: DescribeOptions | None = None,
     batch_size: int = 32,
     progress: Callable[[int], object] | None = None,
@@ -92,7 +93,7 @@ def evaluate(
 
     options = options or DescribeOptions()
     started = time.perf_counter()
-    photographs = read_photographs(manifest)
+    photographs = read_photographs(manifest, urls=True)
     captions: list[str] = []
     for start in range(0, len(photographs), batch_size):
         batch = photographs[start : start + batch_size]

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from caption.model.text import END
+from common.bleu import LONGEST, ngrams
 
 Word = TypeVar("Word")
 Ngram = tuple[int, ...]
 Reward = Callable[[int, Sequence[int]], float]  # number of a photograph, caption -> how good it is
 
-_LONGEST = 4
 # Of the penalty for captions that are longer or shorter than the reference.
 _SIGMA = 6.0
 
@@ -61,10 +61,10 @@ class CiderReward:
         said = self._vector(caption)
         references = self._references[number]
         total = sum(_similarity(said, reference) for reference in references)
-        return 10.0 * total / (_LONGEST * len(references))
+        return 10.0 * total / (LONGEST * len(references))
 
     def _vector(self, caption: Sequence[int]) -> _Vector:
-        weights: tuple[dict[Ngram, float], ...] = tuple({} for _ in range(_LONGEST))
+        weights: tuple[dict[Ngram, float], ...] = tuple({} for _ in range(LONGEST))
         counts = Counter(ngrams((*caption, *self.end)))
         for ngram, count in counts.items():
             weights[len(ngram) - 1][ngram] = count * (self._log_size - self._log_frequency.get(ngram, 0.0))
@@ -94,9 +94,9 @@ class BleuReward:
     def __call__(self, number: int, caption: Sequence[int]) -> float:
         """How much of a caption (symbols without start and end) was said of photograph `number`; 0 to 1."""
         said = (*caption, *self.end)
-        if len(said) < _LONGEST:
+        if len(said) < LONGEST:
             return 0.0
-        matches = [0] * _LONGEST
+        matches = [0] * LONGEST
         for ngram, count in Counter(ngrams(said)).items():
             matches[len(ngram) - 1] += min(count, self._most[number][ngram])
         if 0 in matches:
@@ -104,7 +104,7 @@ class BleuReward:
         # Of references that are equally near in length, the shorter.
         wanted = min(self._lengths[number], key=lambda length: (abs(length - len(said)), length))
         logs = sum(math.log(matched / (len(said) - place)) for place, matched in enumerate(matches))
-        return math.exp(logs / _LONGEST + min(0.0, 1.0 - wanted / len(said)))
+        return math.exp(logs / LONGEST + min(0.0, 1.0 - wanted / len(said)))
 
 
 def reward_of(references: Sequence[Sequence[Sequence[int]]], bleu_weight: float) -> Reward:
@@ -114,14 +114,6 @@ def reward_of(references: Sequence[Sequence[Sequence[int]]], bleu_weight: float)
         return cider
     bleu = BleuReward(references)
     return lambda number, caption: cider(number, caption) + bleu_weight * bleu(number, caption)
-
-
-def ngrams(caption: Sequence[Word]) -> Iterator[tuple[Word, ...]]:
-    """All n-grams of a caption, whose words are of any kind; n from 1 to 4."""
-    symbols = tuple(caption)
-    for size in range(1, _LONGEST + 1):
-        for start in range(len(symbols) - size + 1):
-            yield symbols[start : start + size]
 
 
 def _similarity(said: _Vector, reference: _Vector) -> float:

@@ -1,4 +1,4 @@
-"""How well captions agree with what people said of the same photographs: corpus BLEU, ROUGE-L and CIDEr.
+"""How well captions agree with what people said of the same photographs: ROUGE-L and CIDEr.
 
 Comes in: for each photograph references and one caption, as words. Goes out: a figure each. They are those of
 the COCO caption evaluation, whose reference implementation the tests compare with.
@@ -6,49 +6,14 @@ the COCO caption evaluation, whose reference implementation the tests compare wi
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Sequence
 
-from caption.measuring.reward import CiderReward, ngrams
+from caption.measuring.reward import CiderReward
 
 Words = Sequence[str]
 
 # Weight of recall beside precision in ROUGE-L.
 _BETA = 1.2
-# Keep the reference implementation's fractions from being 0 / 0.
-_TINY, _SMALL = 1e-15, 1e-9
-
-
-def corpus_bleu(references: Sequence[Sequence[Words]], captions: Sequence[Words]) -> tuple[float, ...]:
-    """BLEU-1 to BLEU-4 of all captions together, 0 to 1.
-
-    Papineni et al. 2002, "BLEU: a method for automatic evaluation of machine translation". Of references that
-    are equally near in length, the shorter counts.
-
-    Args:
-        references: for each photograph at least one.
-        captions: one a photograph.
-    """
-    matched, made = [0] * 4, [0] * 4
-    wanted = said = 0
-    for several, caption in zip(references, captions, strict=True):
-        most: Counter[tuple[str, ...]] = Counter()
-        for one in several:
-            most |= Counter(ngrams(one))
-        for ngram, count in Counter(ngrams(caption)).items():
-            matched[len(ngram) - 1] += min(count, most[ngram])
-        for size in range(4):
-            made[size] += max(0, len(caption) - size)
-        said += len(caption)
-        wanted += min((len(one) for one in several), key=lambda length: (abs(length - len(caption)), length))
-    ratio = (said + _TINY) / (wanted + _SMALL)
-    brevity = math.exp(min(0.0, 1.0 - 1.0 / ratio))
-    scores, product = [], 1.0
-    for size in range(4):
-        product *= (matched[size] + _TINY) / (made[size] + _SMALL)
-        scores.append(brevity * product ** (1.0 / (size + 1)))
-    return tuple(scores)
 
 
 def rouge_l(references: Sequence[Sequence[Words]], captions: Sequence[Words]) -> float:

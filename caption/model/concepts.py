@@ -22,7 +22,7 @@ class Beliefs(NamedTuple):
     """The words that a batch of pictures is believed to show.
 
     Attributes:
-        symbols: (pictures, words), of the vocabulary, the likeliest first.
+        symbols: (pictures, words), of the vocabulary.
         log_probs: (pictures, words), natural logarithms, at least that of 1e-4.
     """
 
@@ -69,9 +69,14 @@ class Concepts(nn.Module):
         self.register_buffer("first", first, persistent=False)
 
     def forward(self, grid: Tensor) -> Beliefs:
-        """Grid (pictures, positions, channels) -> its likeliest words; no gradient goes this way."""
+        """Grid (pictures, positions, channels) -> its likeliest words, in the order of their symbols.
+
+        Were they in the order of their probabilities, words of nearly the same one would change places
+        between runtimes. No gradient goes this way.
+        """
         probabilities = self.classify(grid.detach()).softmax(dim=-1).detach() @ self.members
-        likeliest, columns = probabilities.topk(self.most, dim=-1)
+        columns = probabilities.topk(self.most, dim=-1).indices.sort(dim=-1).values
+        likeliest = probabilities.gather(-1, columns)
         return Beliefs(self.symbols[columns], likeliest.clamp(_LEAST, 1.0).log())
 
     def name(self, grid: Tensor) -> list[tuple[str, float]]:

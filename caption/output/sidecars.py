@@ -9,14 +9,15 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from caption.output.metadata import picture_digest
 from common.commands.inputs import Input
-from common.commands.ledger import Ledger, Source, file_state
+from common.commands.ledger import Ledger, Source
 from common.commands.outputs import Job, why_again, why_not
+from common.commands.store_ledger import open_ledger
 from common.errors import InputError
+from common.locations import Location
 
 if TYPE_CHECKING:
     from caption.captioner import Caption
@@ -42,25 +43,24 @@ def plan_sidecars(
     """
     plain = [one.location.with_suffix(".txt") for one in inputs]
     claims = Counter(str(path).casefold() for path in plain)
-    ledgers: dict[Path, Ledger] = {}
+    ledgers: dict[Location, Ledger] = {}
     jobs = []
     for one, path in zip(inputs, plain, strict=True):
         if claims[str(path).casefold()] > 1:
             path = one.location.with_name(f"{one.location.name}.txt")
         folder = path.parent
         if folder not in ledgers:
-            ledgers[folder] = Ledger(folder, settings or {}, picture_digest)
+            ledgers[folder] = open_ledger(folder, settings or {}, picture_digest, whole=True)
         job = Job(one, {"txt": path}, ledger=ledgers[folder], source=Source.of(one, folder))
         jobs.append(job if existing == "overwrite" else _planned(job, path, existing))
     return jobs
 
 
-def _planned(job: Job, path: Path, existing: str) -> Job:
+def _planned(job: Job, path: Location, existing: str) -> Job:
     """The same job, if it is not done or its sidecar may not be written."""
     assert job.ledger is not None
-    try:
-        state = file_state(path.stat())
-    except OSError:
+    state = job.ledger.output_state(path)
+    if state is None:
         return job
     record = job.ledger.in_force(job.ledger.name(path), state)
     if record is None:  # somebody's own
@@ -104,23 +104,22 @@ def write_sidecars(existing: str) -> Callable[[Job, Caption], None]:
 
     def deliver(job: Job, caption: Caption) -> None:
         path = job.outputs["txt"]
-        job.write(path, joined(_read(path), caption.text, existing))
+        there = job.ledger is not None and job.ledger.output_state(path) is not None
+        job.write(path, joined(_read(path) if there else "", caption.text, existing))
         if job.ledger is not None:
             job.ledger.close()  # each folder has one: all together could be more than may be open
 
     return deliver
 
 
-def _read(path: Path) -> str:
-    """What a sidecar holds; nothing if it is not there.
+def _read(path: Location) -> str:
+    """What a sidecar holds.
 
     Raises:
         InputError: if it cannot be read as text: then it is not ours to change.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        return ""
+        return path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise InputError(path, f"cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -50,7 +50,7 @@ def train(options: TrainOptions) -> None:
     photographs = [plain_only(read_photographs(manifest), options.plain_only) for manifest in options.train]
     dev = {manifest.stem: read_photographs(manifest) for manifest in options.dev}
     seen = [photograph for several in (*photographs, *dev.values()) for photograph in several]
-    record = run_record(options.run, options, ((one, file_identity(one.path)) for one in seen))
+    record = run_record(options.run, options, ((one, file_identity(Path(one.path))) for one in seen))
     best = None if options.init is None else find_model(options.init, BUNDLED)
     for stage in _stages(options):
         directory = options.run / stage.name
@@ -174,7 +174,8 @@ def _text_batches(
     with torch.inference_mode():
         for one in dev:
             views = torch.from_numpy(np.array(one.views[:_PROFILES]))
-            profiles.append(network.decoder.concepts(grid_of(network, views)).log_probs.numpy())
+            believed = network.decoder.concepts(grid_of(network, views)).log_probs
+            profiles.append(believed.sort(dim=-1, descending=True).values.numpy())
     text = TrainingText(
         [one for one in said if one],
         network.decoder.concepts.symbols.tolist(),

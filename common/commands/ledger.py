@@ -21,10 +21,12 @@ from typing import BinaryIO
 from common.commands.sources import Source as Source
 from common.commands.sources import Sources as Sources
 from common.errors import InputError
-from common.files import write_error
+from common.files import require_writable, write_error
+from common.locations import Location
+from common.stores import is_url
 
 NAME = ".outputs.tsv"
-_HEADER = b"#outputs 1"
+HEADER = b"#outputs 1"
 _SETTINGS = b"#settings"
 _TORN = b"\t!"  # ends a line that a kill tore: no field may be that
 _ESCAPES = {92: "\\\\", 9: "\\t", 10: "\\n", 13: "\\r"}
@@ -56,7 +58,7 @@ class Record:
 
 
 class Ledger:
-    """What is known of the outputs in a folder.
+    """What is known of the outputs in a folder of this machine.
 
     Args:
         folder: of the outputs; the file is made with the first line.
@@ -68,10 +70,12 @@ class Ledger:
         InputError: if the file is there and cannot be read, or is something else.
     """
 
-    def __init__(self, folder: Path, settings: Mapping[str, object], content: Content | None = None) -> None:
+    def __init__(
+        self, folder: Location, settings: Mapping[str, object], content: Content | None = None
+    ) -> None:
         self.folder = folder
         self.content = content
-        self.path = folder / NAME
+        self.path: Location = folder / NAME
         self.settings = json.dumps(settings, sort_keys=True)
         self._key = hashlib.sha256(self.settings.encode()).hexdigest()[:12]
         self._known_settings: dict[str, str] = {}
@@ -84,11 +88,36 @@ class Ledger:
         self._file: BinaryIO | None = None
         self._read()
 
-    def name(self, output: Path) -> str:
+    def name(self, output: Location) -> str:
         """What a file is called here."""
+        assert isinstance(output, Path) and isinstance(self.folder, Path)
         return str(output.relative_to(self.folder))
 
-    def row_name(self, table: Path, row: str) -> str:
+    def output_state(self, output: Location) -> State | None:
+        """The state of an output now; None if it is not there."""
+        try:
+            return file_state(os.stat(output))  # noqa: PTH116 - an output may lie anywhere
+        except OSError:
+            return None
+
+    def named_state(self, name: str) -> State | None:
+        """The same, by what the output is called here."""
+        path = os.path.join(self.folder, name)  # noqa: PTH118 - a million times
+        try:
+            return file_state(os.stat(path))  # noqa: PTH116 - pathlib's raises for a path that is too long
+        except (OSError, ValueError):
+            return None
+
+    def require_writable(self) -> None:
+        """Make sure that outputs can be written here: before hours of work, not after.
+
+        Raises:
+            InputError: if they cannot.
+        """
+        assert isinstance(self.folder, Path)
+        require_writable(self.folder)
+
+    def row_name(self, table: Location, row: str) -> str:
         """What a row of a table is called here: as no file can be, because the table is none's folder."""
         return f"{self.name(table)}/{row}.row"
 
@@ -101,7 +130,7 @@ class Ledger:
         """The input whose outputs have a name, without their suffix, and are there; None if there is none."""
         for line in self._lines(_folded(_escaped(stem))):
             record = _record(line)
-            if record is not None and (self.folder / record.name).exists():
+            if record is not None and self._is_there(record.name):
                 return record.source.path
         return None
 
@@ -197,9 +226,9 @@ class Ledger:
 
     def _digest(self, source: Source) -> str:
         """Of what counts in an input, if it is still as it was; empty if nobody asks for it."""
-        path = os.path.join(self.folder.resolve(), source.path)  # noqa: PTH118 - another drive's is absolute
-        if self.content is None or source.path == "-":
+        if self.content is None or source.path == "-" or is_url(source.path):
             return ""
+        path = os.path.join(self.folder.resolve(), source.path)  # noqa: PTH118 - another drive's is absolute
         try:
             found = os.stat(path)  # noqa: PTH116 - pathlib's raises for a path that is too long
         except (OSError, ValueError):
@@ -222,20 +251,25 @@ class Ledger:
         try:
             self._append(line)
         except OSError as error:
-            raise write_error(self.path, error) from error
-        self._is_behind = True
+            raise write_error(Path(self.path), error) from error
+        if isinstance(self.path, Path):
+            self._is_behind = True
+        else:
+            self._know(_stem(fields[0]), len(self._data))
+            self._data += line + b"\n"
 
     def _append(self, line: bytes) -> None:
         """Add a line in one piece, behind the end of the last whole one."""
         lines = [line, b""]
         if self._key not in self._known_settings:
-            lines.insert(0, b"\t".join([_SETTINGS, self._key.encode(), _escaped(self.settings)]))
+            lines.insert(0, self._settings_line())
+        assert isinstance(self.folder, Path) and isinstance(self.path, Path)
         if self._file is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._file = self.path.open("ab", buffering=0)
             if self._file.tell() == 0:
-                self._missing = _HEADER
-            elif self._missing == _HEADER:  # somebody else has begun it meanwhile
+                self._missing = HEADER
+            elif self._missing == HEADER:  # somebody else has begun it meanwhile
                 self._missing = b""
         if self._missing:
             lines.insert(0, self._missing)
@@ -246,28 +280,40 @@ class Ledger:
         self._missing = b""
         self._known_settings[self._key] = self.settings
 
+    def _settings_line(self) -> bytes:
+        """What the settings' short name in the lines stands for."""
+        return b"\t".join([_SETTINGS, self._key.encode(), _escaped(self.settings)])
+
+    def _is_there(self, name: str) -> bool:
+        """Whether there is an output of that name."""
+        return Path(self.folder / name).exists()
+
     def _read(self) -> None:
         """Take up what was written before."""
-        self._missing = _HEADER  # to make a whole line of what stands there
+        self._missing = HEADER  # to make a whole line of what stands there
         try:
             data = self.path.read_bytes()
         except FileNotFoundError:
             return
         except OSError as error:
             raise InputError(self.path, f"cannot be read: {error.strerror}") from error
-        if data[: len(_HEADER)] != _HEADER[: len(data)]:
-            raise InputError(self.path, "is not what remembers the outputs; move it out of the way")
-        torn = _HEADER[len(data) :] or _TORN
+        torn = HEADER[len(data) :] or _TORN
         self._missing = b"" if data.endswith(b"\n") else torn
+        self._take(self.path, data)
+
+    def _take(self, path: Location, data: bytes) -> None:
+        """Take up what stands in a file."""
+        if data[: len(HEADER)] != HEADER[: len(data)]:
+            raise InputError(path, "is not what remembers the outputs; move it out of the way")
+        begun = len(self._data)
         self._data += memoryview(data)[: data.rfind(b"\n") + 1]
-        del data  # of a million outputs, a hundred megabytes
-        self._understand(self._data.find(b"\n") + 1)
+        self._understand(self._data.find(b"\n", begun) + 1)
 
     def _read_on(self) -> None:
         """Take up what was written since, which is seldom asked for: it is not kept until then."""
         self._is_behind = False
         begun = len(self._data)
-        with suppress(OSError), self.path.open("rb") as file:
+        with suppress(OSError), Path(self.path).open("rb") as file:
             file.seek(begun)
             data = file.read()
             self._data += data[: data.rfind(b"\n") + 1]

@@ -14,11 +14,13 @@ from pathlib import Path
 
 from common.commands.inputs import Input
 from common.commands.ledger import Content, Ledger, Record, Source, Sources, file_state
+from common.commands.store_ledger import open_ledger, stored_state
 from common.errors import InputError
-from common.files import require_writable, write_whole
+from common.files import write_whole
+from common.locations import Location, StorePath
 
 
-class Outputs(Mapping[str, Path]):
+class Outputs(Mapping[str, Location]):
     """An input's files by format, `folder/name.format`; a path is made when it is asked for.
 
     Args:
@@ -30,13 +32,13 @@ class Outputs(Mapping[str, Path]):
 
     __slots__ = ("_folder", "_formats", "_name", "_one")
 
-    def __init__(self, folder: Path, one: Input, name: str | None, formats: Sequence[str]) -> None:
+    def __init__(self, folder: Location, one: Input, name: str | None, formats: Sequence[str]) -> None:
         self._folder = folder
         self._one = one
         self._name = name
         self._formats = formats
 
-    def __getitem__(self, format: str) -> Path:
+    def __getitem__(self, format: str) -> Location:
         if format not in self._formats:
             raise KeyError(format)
         name = _without_suffix(_normal(self._one.relative)) if self._name is None else self._name
@@ -65,7 +67,7 @@ class Job:
     """
 
     input: Input
-    outputs: Mapping[str, Path] = field(default_factory=dict)
+    outputs: Mapping[str, Location] = field(default_factory=dict)
     done: bool = False
     remark: str | None = None
     ledger: Ledger | None = field(default=None, compare=False, repr=False)
@@ -76,14 +78,19 @@ class Job:
         one = dataclasses.replace(self.input, problem=self.input.problem or problem)
         return dataclasses.replace(self, input=one, outputs={}, done=False)
 
-    def write(self, path: Path, content: str | bytes) -> None:
+    def write(self, path: Location, content: str | bytes) -> None:
         """Write one of the outputs whole, and remember what it was made from.
 
         Raises:
             InputError: if it cannot be written.
         """
         ledger, source = self.ledger, self.source
-        if ledger is None or source is None:
+        if isinstance(path, StorePath):
+            data = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
+            if ledger is not None and source is not None:
+                ledger.note(ledger.name(path), source, stored_state(data))
+            path.write_bytes(data)
+        elif ledger is None or source is None:
             write_whole(path, content)
         else:
             name = ledger.name(path)
@@ -92,7 +99,7 @@ class Job:
 
 def plan_outputs(
     inputs: Sequence[Input],
-    folder: Path | None,
+    folder: Location | None,
     formats: Sequence[str],
     overwrite: bool = False,
     settings: Mapping[str, object] | None = None,
@@ -111,7 +118,7 @@ def plan_outputs(
 
     Args:
         inputs: from `collect_inputs`.
-        folder: where the outputs go; None if results go to standard output.
+        folder: where the outputs go, here or on a store; None if results go to standard output.
         formats: suffixes of the outputs, without their dot.
         overwrite: write what exists again, whatever it is.
         settings: what else decides the outputs, as JSON: options, model.
@@ -122,9 +129,9 @@ def plan_outputs(
     """
     if folder is None:
         return [Job(one) for one in inputs]
-    if folder.exists() and not folder.is_dir():
+    if isinstance(folder, Path) and folder.exists() and not folder.is_dir():
         raise InputError(folder, "is a file; the output must be a folder here")
-    ledger, sources = Ledger(folder, settings or {}, content), Sources(folder.resolve())
+    ledger, sources = open_ledger(folder, settings or {}, content, whole=True), Sources(folder.resolve())
     names = _OutputNames(inputs, sources, ledger)
     jobs: list[Job] = []
     for number, one in enumerate(inputs):
@@ -136,13 +143,13 @@ def plan_outputs(
         remark = names.remark(number) if job.remark is None else None
         jobs.append(job if remark is None else dataclasses.replace(job, remark=remark))
     if not all(job.done for job in jobs):
-        require_writable(folder)
+        ledger.require_writable()
     return jobs
 
 
 def plan_file(
     one: Input,
-    path: Path,
+    path: Location,
     format: str,
     overwrite: bool = False,
     settings: Mapping[str, object] | None = None,
@@ -155,14 +162,16 @@ def plan_file(
     """
     if path.is_dir():
         raise InputError(path, "is a folder; a file is meant here")
-    if path.exists() and not path.is_file():  # a device, a pipe: there is nothing to remember
+    if (
+        isinstance(path, Path) and path.exists() and not path.is_file()
+    ):  # a device, a pipe: nothing to remember
         return Job(one, {format: path})
-    ledger = Ledger(path.parent, settings or {}, content)
+    ledger = open_ledger(path.parent, settings or {}, content)
     source = Source.of(one, path.parent.resolve())
     job = Job(one, {format: path}, ledger=ledger, source=source)
     job = _planned(job, {format: path.name}, overwrite)
     if not job.done:
-        require_writable(path.parent)
+        ledger.require_writable()
     return job
 
 
@@ -177,19 +186,16 @@ def _planned(job: Job, names: Mapping[str, str], overwrite: bool) -> Job:
     assert job.ledger is not None
     left, remark = list(names), None
     for format, name in names.items():
-        path = os.path.join(job.ledger.folder, name)  # noqa: PTH118 - a million times
-        try:
-            state = file_state(os.stat(path))  # noqa: PTH116 - pathlib's raises for a path that is too long
-        except (OSError, ValueError):
-            continue
-        if overwrite:
+        state = job.ledger.named_state(name)
+        if state is None or overwrite:
             continue
         record = job.ledger.in_force(name, state)
         again = why_again(job, record)
         if again is None:
             left.remove(format)
         remark = remark or again
-        problem = why_not(job, record, path, again, record is not None and record.state != state)
+        place = os.path.join(job.ledger.folder, name)  # noqa: PTH118
+        problem = why_not(job, record, place, again, record is not None and record.state != state)
         if problem is not None:
             return job.failed(f"{problem}; --overwrite replaces it")
     if not left:
@@ -311,7 +317,7 @@ class _OutputNames:
             return relative
         folder, name = self._place(one)
         if position == _CHOICES - 1:
-            place = os.path.join(folder, name).lstrip(os.sep)  # noqa: PTH118 - a million times
+            place = os.path.join(folder, name)  # noqa: PTH118 - a million times
             return f"{relative}.{hashlib.sha256(os.fsencode(place)).hexdigest()[:12]}"
         if self._common is None:
             self._common = os.path.commonpath({self._place(each)[0] for each in self._inputs})
@@ -320,9 +326,9 @@ class _OutputNames:
         return _without_suffix(mirrored) if position == 2 else mirrored
 
     def _place(self, one: Input) -> tuple[str, str]:
-        """The folder in which an input lies, whatever the drive, and its name there."""
+        """The folder in which an input lies, below the root of its drive or among all URLs, and its name."""
         folder, name = self._sources.place(one)
-        return os.path.splitdrive(folder)[1], name
+        return os.path.splitdrive(folder)[1].lstrip(os.sep), name
 
 
 _CHOICES = 5  # names that an input's outputs may have

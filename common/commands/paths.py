@@ -9,15 +9,17 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from common.errors import InputError
+from common.locations import Location
 from common.models.directory import CONFIG, find_model
+from common.stores import is_url
 
 
-def require_apart(inputs: Iterable[str | Path], outputs: Iterable[str | Path]) -> None:
+def require_apart(inputs: Iterable[str | Location], outputs: Iterable[str | Location]) -> None:
     """Refuse to go on if an output is one of the inputs: under its own name, another's, or through a link.
 
     Args:
-        inputs: files that are read, "-" is standard input; those that are not there cannot be lost, and are
-            passed over, and so are devices and pipes.
+        inputs: files and URLs that are read, "-" is standard input; those that are not there cannot be lost,
+            and are passed over, and so are devices and pipes.
         outputs: files that are to be written.
 
     Raises:
@@ -48,8 +50,13 @@ def require_models_apart(models: Iterable[str | Path], bundled: Path, *outputs: 
     require_apart(found, [one / CONFIG if (one / CONFIG).is_file() else one for one in outputs])
 
 
-def _identity(path: str | Path | int) -> tuple[int, int] | None:
-    """What makes a file the same under all its names: its device and its number there; None for no file."""
+def _identity(path: str | Location | int) -> tuple[int, int] | str | None:
+    """What makes a file the same under all its names: its device and its number there; None for no file.
+
+    What a store has, has one name: its URL.
+    """
+    if not isinstance(path, int) and is_url(os.fspath(path)):
+        return os.fspath(path)
     try:
         found = os.stat(path)  # noqa: PTH116 - pathlib's raises for a path that is too long (Python 3.11)
     except (OSError, ValueError):
@@ -57,7 +64,7 @@ def _identity(path: str | Path | int) -> tuple[int, int] | None:
     return (found.st_dev, found.st_ino) if stat.S_ISREG(found.st_mode) else None
 
 
-def _piped() -> tuple[int, int] | None:
+def _piped() -> tuple[int, int] | str | None:
     """The file that a shell gave as standard input; None if it is none."""
     try:
         return _identity(sys.stdin.fileno())

@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TextIO
 
 from common.errors import InputError
 from common.files import write_error
+from common.locations import Location, StorePath
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -58,18 +60,23 @@ def progress_bar(inputs: int, unit: str, meter: Meter | None) -> tqdm:
 
 
 class Report:
-    """The report's table, written line by line; nothing if there is no path."""
+    """The report's table, written line by line; nothing if there is no path.
 
-    def __init__(self, path: Path | None, columns: Sequence[str]) -> None:
+    For a store it is written here, and put there when all is done, even if all was not.
+    """
+
+    def __init__(self, path: Location | None, columns: Sequence[str]) -> None:
         self.path = path
         self.columns = columns
         self.file: TextIO | None = None
+        self._folder: TemporaryDirectory[str] | None = None
 
     def __enter__(self) -> Report:
         if self.path is not None:
             try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                self.file = self.path.open("w", encoding="utf-8", errors="surrogateescape", newline="\n")
+                self.file = self._local(self.path).open(
+                    "w", encoding="utf-8", errors="surrogateescape", newline="\n"
+                )
             except OSError as error:
                 raise InputError(self.path, f"the report cannot be written: {error.strerror}") from error
             self._write(["path", "status", "seconds", *self.columns, "reason"])
@@ -78,6 +85,17 @@ class Report:
     def __exit__(self, *_: object) -> None:
         if self.file is not None:
             self.file.close()
+        if self._folder is not None and isinstance(self.path, StorePath):
+            with self._folder as folder:
+                self.path.write_bytes((Path(folder) / "report").read_bytes())
+
+    def _local(self, path: Location) -> Path:
+        """Where it is written; the folder is made."""
+        if isinstance(path, StorePath):
+            self._folder = TemporaryDirectory(prefix="recurrent-suite-")
+            return Path(self._folder.name) / "report"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
 
     def add(self, path: str, status: str, seconds: float, details: Sequence[str], reason: str = "") -> None:
         """Write what became of one input."""
@@ -90,4 +108,4 @@ class Report:
                 print("\t".join(escaped), file=self.file, flush=True)
             except OSError as error:
                 self.file = None  # what is in its buffer would fail again when it is closed
-                raise write_error(self.path, error) from error
+                raise write_error(Path(self.path), error) from error

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from common.commands.inputs import Input, resolved_place
+from common.locations import Location, StorePath
+from common.stores import is_url
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,9 +16,9 @@ class Source:
 
     Attributes:
         path: of the input, as it is reached from the folder of the outputs, so that both can be moved
-            together; "-" is standard input, which is never the same twice.
+            together; its URL; or "-" for standard input, which is never the same twice.
         size: of its file, in bytes.
-        changed: when the file was last changed, in nanoseconds.
+        changed: when the file was last changed, in nanoseconds; of a URL, `common.stores.Stored.changed`.
         digest: of what counts in it, where that may stay the same though the file changes; else empty.
     """
 
@@ -27,7 +28,7 @@ class Source:
     digest: str = field(default="", compare=False)
 
     @staticmethod
-    def of(one: Input, folder: Path) -> Source:
+    def of(one: Input, folder: Location) -> Source:
         """The state of an input now; `folder` is that of the outputs, resolved."""
         return Sources(folder).of(one)
 
@@ -39,7 +40,7 @@ class Sources:
         folder: that of the outputs, resolved.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Location) -> None:
         self._folder = folder
         self._resolved: dict[str, str] = {}
         self._relative: dict[str, str] = {}
@@ -50,13 +51,15 @@ class Sources:
 
     def relative(self, one: Input) -> str:
         """An input's path, as it is reached from the folder of the outputs."""
-        return "-" if one.path == "-" else self._reached(*self.place(one))
+        named = one.path == "-" or is_url(one.path)
+        return one.path if named else self._reached(*self.place(one))
 
     def _reached(self, folder: str, name: str) -> str:
         """The path of a file in a folder, as it is reached from the folder of the outputs."""
         if folder not in self._relative:
             try:
-                self._relative[folder] = os.path.relpath(folder, self._folder)
+                here = not isinstance(self._folder, StorePath)
+                self._relative[folder] = os.path.relpath(folder, self._folder) if here else folder
             except ValueError:  # on another drive
                 self._relative[folder] = folder
         inner = self._relative[folder]
@@ -64,8 +67,8 @@ class Sources:
 
     def of(self, one: Input) -> Source:
         """The state of an input now."""
-        if one.path == "-":
-            return Source("-")
+        if one.path == "-" or is_url(one.path):
+            return Source(one.path, *(one.state or ()))
         folder, name = self.place(one)
         path = self._reached(folder, name)
         try:

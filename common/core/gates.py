@@ -15,7 +15,9 @@ PyTorch's fused loops, which show their outputs alone; here the same equations s
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +27,70 @@ from common.core.recurrent import Cell, RecurrentStack, State
 
 # name -> (batch, steps, hidden)
 Trace = dict[str, Tensor]
+
+
+class Reading(NamedTuple):
+    """What a stack was given to read.
+
+    Attributes:
+        x: (batch, steps, input_size).
+        state: before the first step; None if it started afresh.
+    """
+
+    x: Tensor
+    state: State | None
+
+
+@contextmanager
+def readings(network: nn.Module) -> Iterator[dict[str, Reading]]:
+    """Note what the recurrent stacks of a network read while the block runs, for `trace_gates`.
+
+    Args:
+        network: of any kind; stacks are found by themselves, wherever they are in it.
+
+    Yields:
+        By the stack's name in the network what it read last, as a whole sequence or step by step; filled when
+        the block ends. Stacks that read nothing are left out.
+    """
+    found: dict[str, Reading] = {}
+    steps: dict[str, list[tuple[Tensor, State]]] = {}
+    stacks = {name: one for name, one in network.named_modules() if isinstance(one, RecurrentStack)}
+    hooks = [
+        one.register_forward_pre_hook(_noting(name, found), with_kwargs=True) for name, one in stacks.items()
+    ]
+    for name, stack in stacks.items():
+        object.__setattr__(stack, "step", _noting_steps(stack, steps.setdefault(name, [])))
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for stack in stacks.values():
+            object.__delattr__(stack, "step")
+    for name, several in steps.items():
+        if several:
+            found[name] = Reading(torch.stack([x for x, _ in several], dim=1), several[0][1])
+
+
+def _noting(name: str, found: dict[str, Reading]) -> Any:
+    """A hook that notes what a stack reads as a whole."""
+
+    def note(stack: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+        state = given[2] if len(given) > 2 else named.get("state")
+        found[name] = Reading(given[0].detach(), state)
+
+    return note
+
+
+def _noting_steps(stack: RecurrentStack, steps: list[tuple[Tensor, State]]) -> Any:
+    """The stack's `step`, which notes what it reads."""
+    original = stack.step
+
+    def step(x: Tensor, state: State) -> tuple[Tensor, State]:
+        steps.append((x.detach(), state))
+        return original(x, state)
+
+    return step
 
 
 def trace_gates(stack: RecurrentStack, x: Tensor, state: State | None = None) -> list[list[Trace]]:

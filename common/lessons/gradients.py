@@ -150,9 +150,9 @@ def run_experiment(
 
 
 def clip(
-    experiment: Experiment, steps: int = 100, hidden_size: int = 64, seed: int = 1
+    experiment: Experiment, steps: int = 100, hidden_size: int = 64, seed: int = 1, norm: float = 1.0
 ) -> tuple[float, float]:
-    """Norm of the weights' gradient, that of the last output's sum, before and after clipping it to 1.
+    """Norm of the weights' gradient, that of the last output's sum, before and after clipping it to `norm`.
 
     Clipping does not let a gradient reach further; it keeps one that exploded from undoing the training
     so far (Pascanu et al. 2013, arXiv:1211.5063).
@@ -160,7 +160,7 @@ def clip(
     stack, x, _ = _set_up(experiment, steps, hidden_size, 1, seed)
     outputs, _ = stack(x)
     outputs[:, -1].sum().backward()
-    before = torch.nn.utils.clip_grad_norm_(stack.parameters(), 1.0)
+    before = torch.nn.utils.clip_grad_norm_(stack.parameters(), norm)
     after = torch.nn.utils.get_total_norm(
         [weight.grad for weight in stack.parameters() if weight.grad is not None]
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -14,9 +14,9 @@ class ResumableBatches(Generic[Batch]):
     """Batches in an order that depends on the seed and the epoch alone, and that can be taken up midway.
 
     Args:
-        plan: epoch and generator -> the epoch's batches, each a sequence of example numbers; every
-            epoch must have equally many.
-        collate: example numbers and generator -> a batch. The generator is the batch's own, so that
+        plan: epoch and generator -> the epoch's batches, each a sequence of examples, which may be numbers;
+            every epoch must have equally many.
+        collate: examples and generator -> a batch. The generator is the batch's own, so that
             augmentation is the same after a resume.
         seed: of both.
 
@@ -26,8 +26,8 @@ class ResumableBatches(Generic[Batch]):
 
     def __init__(
         self,
-        plan: Callable[[int, np.random.Generator], Sequence[Sequence[int]]],
-        collate: Callable[[Sequence[int], np.random.Generator], Batch],
+        plan: Callable[[int, np.random.Generator], Sequence[Sequence[Any]]],
+        collate: Callable[[Sequence[Any], np.random.Generator], Batch],
         seed: int,
     ) -> None:
         self.plan = plan

@@ -25,6 +25,7 @@ from common.training.average import WeightAverage
 from common.training.batches import ResumableBatches
 from common.training.checkpoint import pack, read_checkpoint
 from common.training.devices import training_device, usable_precision
+from common.training.muon import Muon
 from common.training.processes import Processes, join
 from common.training.progress import Means, Progress, append_metrics, say
 from common.training.run_record import RunRecord
@@ -82,7 +83,7 @@ class TrainingModule(nn.Module, Generic[Network]):
         network: what is trained.
         learning_rate: highest of the one-cycle schedule.
         warmup: share of all steps until then.
-        weight_decay: AdamW's (Loshchilov and Hutter 2019, arXiv:1711.05101); matrices only.
+        weight_decay: decoupled from the loss (Loshchilov and Hutter 2019, arXiv:1711.05101); matrices only.
 
     Attributes:
         global_step: how many steps are done.
@@ -116,7 +117,7 @@ class TrainingModule(nn.Module, Generic[Network]):
         raise NotImplementedError
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """AdamW's groups; a subclass gives some parameters a learning rate of their own."""
+        """Groups for `Muon`; a subclass gives some a learning rate of their own, or says their gates."""
         return decayed(self.network, self.weight_decay)
 
     def log(self, name: str, value: Tensor | float, batch_size: int) -> None:
@@ -266,9 +267,7 @@ class _Training:
         self.checkpoint = options.run / "last.ckpt"
         batches.share(processes.rank, processes.count)
         module.to(self.device).total_steps = options.epochs * len(batches)
-        self.optimizer = torch.optim.AdamW(
-            module.parameter_groups(), lr=module.learning_rate, betas=(0.9, 0.98)
-        )
+        self.optimizer = Muon(module.parameter_groups(), module.learning_rate, betas=(0.9, 0.98))
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.average = WeightAverage(options.average_decay)
         self.best_value = math.inf

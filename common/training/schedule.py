@@ -20,10 +20,22 @@ def one_cycle(step: int, total: int, warmup: float) -> float:
     return 0.01 + 0.99 * 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
-def decayed(network: nn.Module, weight_decay: float, **options: Any) -> list[dict[str, Any]]:
-    """Parameter groups: matrices with weight decay, biases and normalisation without; frozen left out."""
-    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+def decayed(network: nn.Module, weight_decay: float, gates: int = 0, **options: Any) -> list[dict[str, Any]]:
+    """Parameter groups: matrices with weight decay, biases and normalisation without; frozen left out.
+
+    Args:
+        network: whose parameters they are.
+        weight_decay: of matrices.
+        gates: of its recurrent cells, if the matrices of these are to be a group of their own, for Muon.
+        options: of all groups.
+    """
+    named = [(name, one) for name, one in network.named_parameters() if one.requires_grad]
+    recurrent = [one for name, one in named if gates and name.endswith(("weight_ih", "weight_hh"))]
+    apart = {id(one) for one in recurrent}
+    parameters = [one for _, one in named if id(one) not in apart]
+    groups = [{"params": recurrent, "weight_decay": weight_decay, "gates": gates, **options}] if gates else []
     return [
+        *groups,
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": weight_decay, **options},
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0, **options},
     ]

@@ -9,12 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean, median, quantiles
 
 import torch
 
 from common.errors import InputError
+from common.locations import Location
 from common.manifest import read_manifest
 from speech.measuring.scoring import error_rates
 from speech.measuring.word_times import timed_words
@@ -82,7 +82,7 @@ class LiveReport:
 
 def evaluate(
     recognizer: Recognizer,
-    manifest: Path,
+    manifest: Location,
     options: DecodingOptions | None = None,
     batch_size: int = 16,
     progress: Callable[[int], object] | None = None,
@@ -102,7 +102,7 @@ def evaluate(
         InputError: if the manifest or a recording cannot be read.
     """
     started = time.perf_counter()
-    rows = read_manifest(manifest, ["path", "text"])
+    rows = read_manifest(manifest, ["path", "text"], urls=True)
     texts = [""] * len(rows)
     audio_seconds = 0.0
     paths = [row["path"] for row in rows]
@@ -128,7 +128,7 @@ def evaluate(
 
 def evaluate_timing(
     recognizer: Recognizer,
-    manifest: Path,
+    manifest: Location,
     batch_size: int = 32,
     progress: Callable[[int], object] | None = None,
 ) -> TimingReport:
@@ -147,7 +147,7 @@ def evaluate_timing(
     Raises:
         InputError: if the manifest or a recording cannot be read or aligned, or there are no words.
     """
-    rows = read_manifest(manifest, ["path", "words"])
+    rows = read_manifest(manifest, ["path", "words"], urls=True)
     truths = [timed_words(row) for row in rows]
     for row, truth in zip(rows, truths, strict=True):
         if not truth:
@@ -172,7 +172,7 @@ def evaluate_timing(
 
 def evaluate_live(
     recognizer: Recognizer,
-    manifest: Path,
+    manifest: Location,
     options: DecodingOptions | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> LiveReport:
@@ -191,7 +191,7 @@ def evaluate_live(
     """
     final_lags: list[float] = []
     lags: list[float] = []
-    for row in read_manifest(manifest, ["path"]):
+    for row in read_manifest(manifest, ["path"], urls=True):
         samples = torch.cat([load_audio(row["path"]), torch.zeros(SAMPLE_RATE)])
         stream = recognizer.stream(options)
         shown: list[tuple[float, Update]] = []  # since the last final text, with when it stood there

@@ -12,7 +12,7 @@ import math
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -26,6 +26,7 @@ from torch import Tensor
 
 from common.errors import OUT_OF_MEMORY, InputError
 from common.stages import READ, stage
+from common.stores import local_copy
 from speech.sound.containers import LARGEST_SAMPLE, LOWEST_RATE, PIECE_SECONDS, Decoded, Track
 from speech.sound.truncation import cut_short
 
@@ -69,7 +70,7 @@ class AudioReader:
     there is silence: the time in the samples is the recording's own.
 
     Args:
-        source: a file's path, or an open binary file.
+        source: a file's path or URL, or an open binary file.
         options: which of its sound is read.
         piece_seconds: of sound that are gathered for a piece; small pieces take several times as long. 0
             gives at once what was decoded, for sound that is only just being said.
@@ -91,11 +92,18 @@ class AudioReader:
         self.name = _name(source)
         self.offset_seconds = 0.0
         self.warnings: list[str] = []
-        self._source = source
+        self._given = self._source = source
         self._options = options or AudioOptions()
         self._piece_seconds = piece_seconds
 
     def __iter__(self) -> Iterator[Tensor]:
+        with ExitStack() as stack:
+            with stage(READ):
+                self._source = stack.enter_context(local_copy(self._given))
+            yield from self._pieces()
+
+    def _pieces(self) -> Iterator[Tensor]:
+        """What iterating gives, of a source that can be read to and fro."""
         with stage(READ):
             _require_file(self._source, self.name)
         number = self._options.track
@@ -134,7 +142,7 @@ def load_audio(source: Source) -> Tensor:
     """Read a whole recording.
 
     Args:
-        source: a file's path, or an open binary file.
+        source: a file's path or URL, or an open binary file.
 
     Returns:
         Samples (samples,) float32 at 16 kHz: the mean of the channels, about -1 to 1; samples that are
@@ -257,7 +265,7 @@ def _opened(source: Source, name: str) -> Iterator[av.container.InputContainer]:
     start = source.tell() if not isinstance(source, str | Path) and _can_be_read_again(source) else None
     try:
         # Without `file:`, FFmpeg takes what stands before a colon in a name for a protocol: `12:30.wav`.
-        file = f"file:{name}" if isinstance(source, str | Path) else source
+        file = f"file:{os.fspath(source)}" if isinstance(source, str | Path) else source
         with stage(READ):
             container = av.open(file, mode="r", metadata_errors="replace")  # tags need not be UTF-8
         with container:

@@ -55,20 +55,47 @@ class Augmentation:
 NO_AUGMENTATION = Augmentation(0, 0, 0, 0, 0.0, 0.0, 0, 0.0, 0.0, 0.0, 0.0)
 
 
+@dataclass(frozen=True)
+class Pace:
+    """How long an utterance lasts as it is heard; it is drawn first, so that a batch holds like lengths.
+
+    Attributes:
+        tempo: how many times as fast it is spoken.
+        before, behind: frames of quiet that are added at its ends.
+    """
+
+    tempo: float = 1.0
+    before: int = 0
+    behind: int = 0
+
+    def frames(self, frames: int) -> int:
+        """How many frames so many become."""
+        return self.before + _faster(frames, self.tempo) + self.behind
+
+
+def draw_pace(augmentation: Augmentation, generator: np.random.Generator) -> Pace:
+    """Draw how long one utterance lasts."""
+    tempo = 1.0 + augmentation.tempo * generator.uniform(-1.0, 1.0)
+    longer = generator.random(2) < augmentation.quiet_share
+    before, behind = np.where(longer, generator.integers(augmentation.quiet_frames + 1, size=2), 0).tolist()
+    return Pace(tempo, before, behind)
+
+
 def views(
     features: Features,
     config: FeatureConfig,
     augmentation: Augmentation,
+    pace: Pace,
     generator: np.random.Generator,
     count: int,
 ) -> list[Features]:
     """Vary one utterance's features (frames, mels) several times over; they are left as they are.
 
-    Frames may be added or left out, the same ones in every view: a step is the same moment in all.
+    All views have the pace's frames: a step is the same moment in each.
     """
-    if augmentation.tempo:
-        features = at_tempo(features, 1.0 + augmentation.tempo * generator.uniform(-1.0, 1.0))
-    features = _with_quiet(features, augmentation, generator)
+    if pace.tempo != 1.0:
+        features = at_tempo(features, pace.tempo)
+    features = _with_quiet(features, pace)
     return [_view(features, config, augmentation, generator) for _ in range(count)]
 
 
@@ -95,11 +122,16 @@ def at_tempo(features: Features, tempo: float) -> Features:
     Each frame is a mixture of the two that are nearest in time.
     """
     frames = len(features)
-    times = np.linspace(0.0, frames - 1, max(1, round(frames / tempo)))
+    times = np.linspace(0.0, frames - 1, _faster(frames, tempo))
     before = np.minimum(times.astype(np.int64), max(0, frames - 2))
     share = (times - before).astype(np.float32)[:, None]
     mixed: Features = (1.0 - share) * features[before] + share * features[np.minimum(before + 1, frames - 1)]
     return mixed
+
+
+def _faster(frames: int, tempo: float) -> int:
+    """Frames of so many that are spoken `tempo` times as fast."""
+    return max(1, round(frames / tempo))
 
 
 def warped(features: Features, ratio: float, config: FeatureConfig) -> Features:
@@ -125,17 +157,15 @@ def _mel(hertz: float | NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(2595.0 * np.log10(1.0 + np.asarray(hertz) / 700.0))
 
 
-def _with_quiet(features: Features, augmentation: Augmentation, generator: np.random.Generator) -> Features:
+def _with_quiet(features: Features, pace: Pace) -> Features:
     """More of the quiet at the utterance's ends."""
-    for side in (0, 1):
-        if generator.random() < augmentation.quiet_share:
-            quiet = features[:12] if side == 0 else features[-12:]
-            wanted = int(generator.integers(augmentation.quiet_frames + 1))
-            # Forwards and backwards in turn, so that no edge is heard where a piece repeats.
-            rocking = np.concatenate([quiet, quiet[::-1]])
-            padding = rocking[np.arange(wanted) % len(rocking)]
-            features = np.concatenate([padding, features] if side == 0 else [features, padding])
-    return features
+    return np.concatenate([_quiet(features[:12], pace.before), features, _quiet(features[-12:], pace.behind)])
+
+
+def _quiet(edge: Features, frames: int) -> Features:
+    """So many frames like those of an edge, forwards and backwards in turn: no seam is heard."""
+    rocking = np.concatenate([edge, edge[::-1]])
+    return rocking[np.arange(frames) % len(rocking)]
 
 
 def _with_echo(features: Features, config: FeatureConfig, generator: np.random.Generator) -> Features:

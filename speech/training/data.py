@@ -26,7 +26,7 @@ from speech.model.buckets import by_length
 from speech.model.text import normalize
 from speech.sound.audio import load_audio
 from speech.sound.features import FeatureConfig, LogMel
-from speech.training.augmentation import Augmentation, views
+from speech.training.augmentation import Augmentation, Pace, draw_pace, views
 from speech.training.splicing import Splicer
 
 # Raised whenever the numbers in a cache would change: an old cache is then made anew.
@@ -245,6 +245,21 @@ def _end_to_end(targets: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
     return torch.tensor(together, dtype=torch.long), torch.tensor([len(one) for one in targets])
 
 
+@dataclass(frozen=True)
+class Turn:
+    """One utterance as an epoch hears it.
+
+    Attributes:
+        number: of the utterance.
+        speed: number of the cache it is taken from.
+        pace: how long it lasts.
+    """
+
+    number: int
+    speed: int
+    pace: Pace
+
+
 class TrainingSet:
     """Utterances at several speeds, in batches of like length, augmented.
 
@@ -286,37 +301,42 @@ class TrainingSet:
         self.short_first = short_first
         self.processes = processes
         self.views = views
-        self.lengths = caches[0].lengths
-        self.buckets: list[Sequence[int]] = [*by_length(self.lengths.tolist(), batch_frames // views)]
+        buckets = by_length(caches[0].lengths.tolist(), batch_frames // views)
+        self.sizes = [len(bucket) for bucket in buckets]
 
-    def plan(self, epoch: int, generator: np.random.Generator) -> list[Sequence[int]]:
+    def plan(self, epoch: int, generator: np.random.Generator) -> list[list[Turn]]:
         """The epoch's batches: perhaps the shortest first in the first epoch, then in any order.
 
         Short utterances first teach CTC where the symbols lie before long ones confuse it (SortaGrad,
-        Amodei et al. 2016, arXiv:1512.02595).
+        Amodei et al. 2016, arXiv:1512.02595). How long each lasts is drawn before they are sorted, so little
+        of a batch is padding.
         """
+        speeds = generator.integers(len(self.caches), size=len(self.caches[0])).tolist()
+        turns = [
+            Turn(number, speed, draw_pace(self.augmentation, generator))
+            for number, speed in enumerate(speeds)
+        ]
+        frames = [self.caches[turn.speed].lengths[turn.number] for turn in turns]
+        lasting = np.array([turn.pace.frames(one) for turn, one in zip(turns, frames, strict=True)])
+        # Who shares a batch changes with the epoch, even where nothing else is drawn.
+        order = np.argsort(lasting * generator.uniform(0.98, 1.02, len(turns)))
+        ends = np.cumsum(self.sizes)[:-1]
+        batches = [[turns[number] for number in piece.tolist()] for piece in np.split(order, ends)]
         if epoch == 0 and self.short_first:
-            return self.buckets
-        # Who shares a batch changes with the epoch: neighbours in length trade places.
-        jittered = self.lengths * generator.uniform(0.9, 1.1, len(self.lengths))
-        order = np.argsort(jittered)
-        ends = np.cumsum([len(one) for one in self.buckets])[:-1]
-        batches: list[Sequence[int]] = [piece.tolist() for piece in np.split(order, ends)]
+            return batches
         whole = len(batches) // self.processes * self.processes
         groups = generator.permutation(np.arange(whole).reshape(-1, self.processes))
         return [batches[number] for number in [*groups.flat, *range(whole, len(batches))]]
 
-    def collate(self, numbers: Sequence[int], generator: np.random.Generator) -> SpeechBatch:
-        """The batch of some utterances, at speeds and with masks that the generator draws.
+    def collate(self, turns: Sequence[Turn], generator: np.random.Generator) -> SpeechBatch:
+        """The batch of some utterances, with words and masks that the generator draws.
 
         With several views of each utterance all come one after another: (views * utterances, ...).
         """
         varied, texts = [], []
-        for speed, number in zip(
-            generator.integers(len(self.caches), size=len(numbers)).tolist(), numbers, strict=True
-        ):
-            heard, text = self._heard(number, speed, generator)
-            varied.append(views(heard, self.config, self.augmentation, generator, self.views))
+        for turn in turns:
+            heard, text = self._heard(turn.number, turn.speed, generator)
+            varied.append(views(heard, self.config, self.augmentation, turn.pace, generator, self.views))
             texts.append(text)
         # All utterances as they are heard first, then all as they are heard the second time.
         features = [view for at_once in zip(*varied, strict=True) for view in at_once]

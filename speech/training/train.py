@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from common.core.recurrent import GATES
 from common.errors import InputError
 from common.files import file_identity
 from common.models.files import find_model, read_model, write_model
@@ -20,6 +22,7 @@ from common.training.batches import ResumableBatches
 from common.training.loop import TrainingModule, fit_together
 from common.training.progress import say
 from common.training.run_record import RunRecord, run_record
+from common.training.schedule import decayed
 from speech.bundled import BUNDLED
 from speech.measuring.scoring import error_rates
 from speech.model.network import SpeechConfig, SpeechNetwork, config_from_model, consistency_loss, ctc_loss
@@ -57,6 +60,10 @@ class SpeechModule(TrainingModule[SpeechNetwork]):
         super().__init__(network, options.learning_rate, options.warmup, options.weight_decay)
         self.dev = dev
         self.options = options
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """The recurrent layers learn with Muon if the options say so."""
+        return decayed(self.network, self.weight_decay, gates=GATES["lstm"] if self.options.muon else 0)
 
     def training_step(self, batch: SpeechBatch, batch_number: int) -> Tensor:
         """CTC losses of one batch, in nats a symbol: of the subwords and, below them, of the phones."""

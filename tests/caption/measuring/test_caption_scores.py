@@ -12,7 +12,8 @@ from pycocoevalcap.bleu.bleu import Bleu
 from pycocoevalcap.cider.cider import Cider
 from pycocoevalcap.rouge.rouge import Rouge
 
-from caption.measuring.scores import cider, corpus_bleu, longest_common, rouge_l
+from caption.measuring.scores import cider, longest_common, rouge_l
+from common.bleu import corpus_bleu
 
 WORD = st.sampled_from("a dog cat runs on the grass red".split())
 SENTENCE = st.lists(WORD, min_size=1, max_size=12)

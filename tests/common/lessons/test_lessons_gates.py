@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 import torch
 
-from common.core.gates import trace_gates
+from common.core.gates import readings, trace_gates
 from common.core.recurrent import Cell, RecurrentConfig, RecurrentStack
 from common.lessons.gates import draw_register, mean_by_command, remembering_unit, train
 
@@ -28,6 +28,34 @@ def test_the_traced_values_are_those_of_the_fused_loop(cell: Cell, bidirectional
     ends = [(trace, -1 if side == 0 else 0) for layer in traces for side, trace in enumerate(layer)]
     for name, part in zip(("hidden", "memory"), after, strict=False):
         torch.testing.assert_close(torch.stack([trace[name][:, end] for trace, end in ends]), part)
+
+
+def test_what_a_stack_reads_is_noted_as_a_whole_and_step_by_step() -> None:
+    torch.manual_seed(1)
+    network = torch.nn.ModuleDict(
+        {
+            "first": RecurrentStack(RecurrentConfig(4, 5, "gru")),
+            "second": RecurrentStack(RecurrentConfig(5, 3, "lstm", bidirectional=True)),
+            "third": RecurrentStack(RecurrentConfig(2, 3)),
+        }
+    )
+    first, second = network["first"], network["second"]
+    x, begun = torch.randn(2, 6, 4), (torch.randn(1, 2, 5),)
+    with torch.no_grad():
+        with readings(network) as found:
+            state, hidden = begun, []
+            for step in x.unbind(1):
+                output, state = first.step(step, state)
+                hidden.append(output)
+            outputs, _ = second(torch.stack(hidden, dim=1))
+        assert set(found) == {"first", "second"}
+        assert torch.equal(found["first"].x, x) and found["first"].state == begun
+        for name, right in (("first", [torch.stack(hidden, dim=1)]), ("second", outputs.chunk(2, dim=-1))):
+            traces = trace_gates(network[name], *found[name])[-1]
+            for trace, one in zip(traces, right, strict=True):
+                torch.testing.assert_close(trace["hidden"], one)
+        first(x)  # nothing is noted any more
+        assert torch.equal(found["first"].x, x) and "step" not in vars(first)
 
 
 def gated(cell: Cell, gates: dict[int, float]) -> RecurrentStack:

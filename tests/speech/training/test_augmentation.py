@@ -9,7 +9,15 @@ import pytest
 import torch
 
 from speech.sound.features import FeatureConfig, LogMel
-from speech.training.augmentation import NO_AUGMENTATION, Augmentation, at_tempo, views, warped
+from speech.training.augmentation import (
+    NO_AUGMENTATION,
+    Augmentation,
+    Pace,
+    at_tempo,
+    draw_pace,
+    views,
+    warped,
+)
 
 CONFIG = FeatureConfig()
 
@@ -25,7 +33,7 @@ def only(**shares: float) -> Augmentation:
 def augment(
     features: np.ndarray, config: FeatureConfig, augmentation: Augmentation, generator: np.random.Generator
 ) -> np.ndarray:
-    return views(features, config, augmentation, generator, 1)[0]
+    return views(features, config, augmentation, draw_pace(augmentation, generator), generator, 1)[0]
 
 
 def test_augmentation_is_what_its_generator_draws() -> None:
@@ -55,6 +63,14 @@ def test_a_faster_utterance_passes_through_the_same_sounds() -> None:
     assert faster.shape == (81, 3)
     np.testing.assert_allclose(faster, np.linspace(0.0, 1.0, 81)[:, None].repeat(3, axis=1), atol=1e-6)
     assert at_tempo(ramp[:1], 0.9).shape == (1, 3)
+
+
+def test_quiet_is_added_at_either_end_and_the_words_stay() -> None:
+    features = noise(50)
+    (longer,) = views(features, CONFIG, NO_AUGMENTATION, Pace(1.0, 30, 7), np.random.default_rng(0), 1)
+    assert np.array_equal(longer[30:80], features)
+    assert len(longer) == 87
+    assert {row.tobytes() for row in longer[:30]} == {row.tobytes() for row in features[:12]}
 
 
 def tone(hertz: float) -> np.ndarray:
@@ -100,6 +116,8 @@ def test_masks_are_the_mean_of_the_features() -> None:
 def test_views_of_an_utterance_differ_but_not_in_length() -> None:
     features = noise(60)
     for seed in range(6):
-        first, second = views(features, CONFIG, Augmentation(), np.random.default_rng(seed), 2)
+        pace = draw_pace(Augmentation(), np.random.default_rng(seed))
+        first, second = views(features, CONFIG, Augmentation(), pace, np.random.default_rng(seed), 2)
+        assert len(first) == pace.frames(60)
         assert first.shape == second.shape
         assert not np.array_equal(first, second)

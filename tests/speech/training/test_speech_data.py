@@ -12,10 +12,11 @@ import torch
 from speech.model.buckets import by_length
 from speech.model.subwords import LETTER_SYMBOLS, Subwords
 from speech.sound.features import FeatureConfig
-from speech.training.augmentation import NO_AUGMENTATION
+from speech.training.augmentation import NO_AUGMENTATION, Augmentation
 from speech.training.data import (
     FeatureCache,
     TrainingSet,
+    Turn,
     Utterance,
     cache_features,
     change_speed,
@@ -102,6 +103,27 @@ def test_buckets_hold_every_utterance_once_within_the_budget() -> None:
     assert all(len(batch) * lengths[batch].max() <= 1000 for batch in batches)
 
 
+def numbers(batches: list[list[Turn]]) -> list[list[int]]:
+    return [[turn.number for turn in batch] for batch in batches]
+
+
+def test_batches_are_sorted_by_how_long_each_utterance_is_heard(tmp_path: Path) -> None:
+    frames = np.random.default_rng(0).integers(60, 1500, 300)
+    ends = np.cumsum(frames)
+    spans = np.stack([np.zeros(300, np.int64), ends - frames, ends], axis=1)
+    cache = FeatureCache((np.zeros((ends[-1], 80), np.float16),), spans, ("a",) * 300)
+    training_set = TrainingSet(
+        [cache], FeatureConfig(), LETTERS.encode, LETTERS.encode, 12_000, Augmentation(), short_first=False
+    )
+    batches = training_set.plan(1, np.random.default_rng(1))
+    assert sorted(turn.number for batch in batches for turn in batch) == list(range(300))
+    lasting = [[turn.pace.frames(int(frames[turn.number])) for turn in batch] for batch in batches]
+    padded = sum(len(batch) * max(batch) for batch in lasting)
+    assert sum(map(sum, lasting)) > 0.93 * padded
+    heard = training_set.collate(batches[0], np.random.default_rng(2))
+    assert heard.lengths.tolist() == lasting[0]
+
+
 def test_the_first_epoch_goes_from_short_to_long_and_later_ones_do_not(
     found: list[Utterance], tmp_path: Path
 ) -> None:
@@ -109,8 +131,8 @@ def test_the_first_epoch_goes_from_short_to_long_and_later_ones_do_not(
     training_set = TrainingSet(
         [cache], FeatureConfig(), LETTERS.encode, LETTERS.encode, 100, augmentation=NO_AUGMENTATION
     )
-    assert training_set.plan(0, np.random.default_rng(0)) == [[0], [1], [2], [3]]
-    orders = [str(training_set.plan(epoch, np.random.default_rng(epoch))) for epoch in range(1, 9)]
+    assert numbers(training_set.plan(0, np.random.default_rng(0))) == [[0], [1], [2], [3]]
+    orders = [str(numbers(training_set.plan(epoch, np.random.default_rng(epoch)))) for epoch in range(1, 9)]
     assert len(set(orders)) > 1
 
 
@@ -120,7 +142,7 @@ def test_processes_side_by_side_read_batches_of_like_length(found: list[Utteranc
         [cache], FeatureConfig(), LETTERS.encode, LETTERS.encode, 100, NO_AUGMENTATION, False, processes=2
     )
     for epoch in range(8):
-        order = training_set.plan(epoch, np.random.default_rng(epoch))
+        order = numbers(training_set.plan(epoch, np.random.default_rng(epoch)))
         lengths = [max(cache.lengths[batch]) for batch in order]
         assert sorted(map(tuple, order)) == [(0,), (1,), (2,), (3,)]
         assert {tuple(sorted(lengths[:2])), tuple(sorted(lengths[2:]))} == {

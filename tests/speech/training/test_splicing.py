@@ -12,8 +12,8 @@ from common.errors import InputError
 from speech.measuring.word_times import TimedWord, timed_words
 from speech.model.subwords import LETTER_SYMBOLS, Subwords
 from speech.sound.features import FeatureConfig
-from speech.training.augmentation import NO_AUGMENTATION
-from speech.training.data import FeatureCache, TrainingSet
+from speech.training.augmentation import NO_AUGMENTATION, Pace
+from speech.training.data import FeatureCache, TrainingSet, Turn
 from speech.training.splicing import Splicer
 
 # Every frame holds the number of its utterance and its own: what comes from where can be read off.
@@ -104,7 +104,7 @@ def test_a_batch_has_the_symbols_and_phones_of_the_new_words() -> None:
     training_set = TrainingSet(
         [cache], FeatureConfig(), letters.encode, letters.encode, 400, NO_AUGMENTATION, splicer=splicer()
     )
-    batch = training_set.collate([0, 3], np.random.default_rng(0))
+    batch = training_set.collate([Turn(0, 0, Pace()), Turn(3, 0, Pace())], np.random.default_rng(0))
     first, second = batch.targets.split(batch.target_lengths.tolist())
     assert letters.decode(first.tolist()) != texts[0]
     assert letters.decode(second.tolist()) == "alone"
