@@ -70,7 +70,7 @@ def test_a_bucket_becomes_transcripts_in_a_bucket_and_a_second_run_goes_on(
     here = (tmp_path / "city.txt").read_bytes()
     assert stores.read(f"{output}a.txt") == stores.read(f"{output}monday/b.txt") == here
     assert json.loads(stores.read(f"{output}monday/b.json"))["path"] == f"{bucket}/in/monday/b.opus"
-    assert stores.read(f"{bucket}/report.tsv").count(b"\n") == 4
+    assert stores.read(f"{bucket}/report.tsv").count(b"\n") == 5
 
     assert main([*arguments, "--output", output]) == 1
     said = capsys.readouterr().err.splitlines()
