@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from caption.options import DescribeOptions, TrainOptions
 from caption.output import writers
 from caption.output.sidecars import EXISTING
+from common.commands.cluster import add_engine_options
 from common.commands.command import (
     add_average_options,
     add_batch_options,
@@ -54,6 +55,7 @@ def _add_describe(subcommands: Subcommands) -> None:
     add_batch_options(one, kind="photographs", formats=writers.FORMATS, output=_OUTPUT_HELP)
     _add_destination_options(one)
     _add_decoding_options(one, batch_size=16)
+    add_engine_options(one)
 
 
 def _add_search(subcommands: Subcommands) -> None:

@@ -19,16 +19,15 @@ from torch import Tensor
 from caption.bundled import BUNDLED
 from caption.images import SIZE, Source, is_blank, load_image
 from caption.model.doubt import says_less
-from caption.model.encoder import EncoderConfig
 from caption.model.network import CaptionConfig, CaptionNetwork, Decoder, DecoderState, Scene
 from caption.model.text import END, START, UNKNOWN, Vocabulary, tokenize
 from caption.options import DescribeOptions
 from caption.output.attention import Glance, glances
 from common.core.quantized import can_multiply_in_8_bits
-from common.core.recurrent import without_initial_weights
 from common.core.search import BeamOptions, Hypothesis, beam_search, sample
 from common.errors import InputError, OptionError
-from common.models.building import require_sizes
+from common.models.building import fitting_network, require_sizes
+from common.models.fields import dataclass_from
 from common.models.files import find_model, read_model
 from common.stages import NETWORK, SEARCH, stage
 
@@ -342,22 +341,11 @@ def network_from_model(
     Raises:
         InputError: if it is a model of another kind.
     """
-    require_sizes(stored, weights, directory, "a captioning model")
+    kind = "a captioning model"
+    require_sizes(stored, weights, directory, kind)
+    changed = {} if dropout is None else {"dropout": dropout}
     try:
-        encoder = dict(stored["encoder"])
-        encoder["mean"], encoder["scale"] = tuple(encoder["mean"]), tuple(encoder["scale"])
-        shape = {**stored, "encoder": EncoderConfig(**encoder)}
-        shape |= {name: tuple(shape[name]) for name in ("words", "kinds", "classes") if name in shape}
-        if dropout is not None:
-            shape["dropout"] = dropout
-        with without_initial_weights():
-            network = CaptionNetwork(CaptionConfig(**shape))
-    except InputError:
-        raise
-    except Exception as error:  # a configuration may be wrong in any way
-        raise InputError(directory, f"is not a captioning model: {error}") from error
-    try:
-        network.load_state_dict(weights)
-    except RuntimeError as error:  # it names every weight
-        raise InputError(directory, "is not a captioning model: config and weights do not match") from error
-    return network
+        config: CaptionConfig = dataclass_from(CaptionConfig, {**stored, **changed})
+    except (ValueError, InputError) as error:
+        raise InputError(directory, f"is not {kind}: {error}") from error
+    return fitting_network(lambda: CaptionNetwork(config), weights, directory, kind)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from caption.arguments import make_caption_parser
 from caption.bundled import BUNDLED
-from caption.destinations import check_report, destination, with_attention, with_metadata
+from caption.destinations import as_text, check_report, destination, with_attention, with_metadata
 from caption.options import (
     LOADERS,
     MOST_BATCH,
@@ -38,6 +38,7 @@ from common.commands.options import read_options
 from common.commands.outputs import Job
 from common.commands.paths import require_apart, require_models_apart
 from common.errors import InputError, shown
+from common.files import require_writable
 from common.stores import is_url
 
 if TYPE_CHECKING:
@@ -89,17 +90,10 @@ def _described(
     elif arguments.even_read_only:
         raise InputError("--even-read-only", "says which photographs are written into: add --write-metadata")
 
-    def process(left: Iterable[Job]) -> Iterator[Outcome[Caption]]:
-        captioner, options = load()
-        from caption.images import load_image
+    def here(left: Iterable[Job]) -> Iterator[Outcome[Caption]]:
+        yield from _describing(*load(), arguments.batch_size, pictures)(left)
 
-        def read(path: str) -> Tensor:
-            return load_image(pictures.open(path))
-
-        def answer(batch: list[Tensor]) -> list[Caption]:
-            return captioner.describe_batch(batch, options)
-
-        yield from in_batches(read, answer, arguments.batch_size, LOADERS)(left)
+    process = _on_cluster(arguments, inputs) if arguments.engine == "ray" else here
 
     def deliver_or_say(job: Job, caption: Caption) -> None:
         if not caption.text and not caption.confidence:
@@ -118,6 +112,43 @@ def _described(
     return summary.exit_status
 
 
+def _describing(
+    captioner: Captioner, options: DescribeOptions, batch_size: int, pictures: Pictures
+) -> Callable[[Iterable[Job]], Iterator[Outcome[Caption]]]:
+    """What describes the photographs of jobs."""
+    from caption.images import load_image
+
+    def read(path: str) -> Tensor:
+        return load_image(pictures.open(path))
+
+    def answer(batch: list[Tensor]) -> list[Caption]:
+        return captioner.describe_batch(batch, options)
+
+    return in_batches(read, answer, batch_size, LOADERS)
+
+
+def _on_cluster(
+    arguments: argparse.Namespace, inputs: Sequence[Input]
+) -> Callable[[Iterable[Job]], Iterator[Outcome[Caption]]]:
+    """What describes on a Ray cluster; its workers write text files, all else is written here."""
+    from common.commands.cluster import on_ray
+
+    return on_ray(
+        functools.partial(_worker, arguments),
+        None if arguments.sidecar else as_text,
+        inputs,
+        workers=arguments.workers,
+        batch_size=arguments.batch_size,
+        on_gpus=arguments.device.startswith("cuda"),
+    )
+
+
+def _worker(arguments: argparse.Namespace) -> Callable[[Iterable[Job]], Iterator[Outcome[Caption]]]:
+    """What describes in a worker of a cluster, which has one core."""
+    arguments.threads = 1
+    return _describing(*_load(arguments), arguments.batch_size, Pictures())
+
+
 _NOTHING_SEEN = "is of one colour and shows nothing; its caption is empty"
 
 
@@ -129,6 +160,8 @@ def search(arguments: argparse.Namespace) -> int:
         if any(is_url(one.path) for one in inputs):
             raise InputError("--index", "keeps what photographs of this machine show; leave it out for URLs")
         require_apart((one.path for one in inputs), [arguments.index])
+        if not arguments.index.exists():
+            require_writable(arguments.index.parent)
     elif not inputs:
         raise InputError("search", "nothing to search: name photographs, folders, globs or an --index")
     captioner = _captioner(arguments)
@@ -183,6 +216,7 @@ def train(arguments: argparse.Namespace) -> int:
     from caption.training.train import train as train_captioner
 
     options = read_options(TrainOptions, arguments)
+    require_writable(options.run)
     train_captioner(options)
     print(options.run / "best")
     return 0
@@ -194,6 +228,7 @@ def average(arguments: argparse.Namespace) -> int:
     from common.models.averaging import average as average_models
 
     require_models_apart(arguments.models, BUNDLED, arguments.output)
+    require_writable(arguments.output.parent)
     average_models(arguments.models, arguments.shares, arguments.output, BUNDLED, "Captioner")
     return 0
 
@@ -206,6 +241,7 @@ def export(arguments: argparse.Namespace) -> int:
     from caption.export import export as export_network
 
     require_models_apart([arguments.model], BUNDLED, arguments.output / ENCODER, arguments.output / DECODER)
+    require_writable(arguments.output)
     export_network(Captioner.load(arguments.model, in_8_bits=False).network, arguments.output)
     print(arguments.output)
     return 0
@@ -214,10 +250,11 @@ def export(arguments: argparse.Namespace) -> int:
 def demo(arguments: argparse.Namespace) -> int:
     """Open the demo page on loopback until it is interrupted."""
     _check_sizes(arguments)
+    open_page = load_page("caption")
     print("caption: reading the model ...", file=sys.stderr, flush=True)
     captioner, options = _load(arguments)
     print("caption: starting the page ...", file=sys.stderr, flush=True)
-    load_page("caption")(captioner, options, arguments.port)
+    open_page(captioner, options, arguments.port)
     return 0
 
 

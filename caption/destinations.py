@@ -30,6 +30,7 @@ from common.commands.outputs import Job, plan_file, why_again, why_not
 from common.commands.paths import require_apart
 from common.commands.store_ledger import open_ledger
 from common.errors import InputError
+from common.files import require_writable_file
 from common.locations import Location
 from common.models.directory import find_model, model_identity
 from common.stores import is_url
@@ -75,11 +76,16 @@ def destination(
     for table in tables:
         stack.callback(table.close)
     if not tables:
-        return jobs, write_outputs(_as_text)
+        return jobs, write_outputs(as_text)
     folder = output if in_folder else output.parent
     ledger = open_ledger(folder, _settings(arguments), picture_digest)
     stack.callback(ledger.close)
-    return _with_rows(jobs or [Job(one, done=True) for one in inputs], tables, ledger)
+    jobs, deliver = _with_rows(jobs or [Job(one, done=True) for one in inputs], tables, ledger)
+    if not all(job.done for job in jobs):
+        for table in tables:
+            if isinstance(table.path, Path):  # what lies behind a URL is asked when it is written
+                require_writable_file(table.path)
+    return jobs, deliver
 
 
 def _with_rows(
@@ -109,7 +115,7 @@ def _with_rows(
         remark = next((one for one in remarks if one is not None), None)
         return dataclasses.replace(remembered, done=job.done and not left[path], remark=remark)
 
-    write_text = write_outputs(_as_text)
+    write_text = write_outputs(as_text)
 
     def deliver(job: Job, caption: Caption) -> None:
         write_text(job, caption)
@@ -123,7 +129,7 @@ def _with_rows(
     return [planned(job) for job in jobs], deliver
 
 
-def _as_text(caption: Caption, path: str, format: str) -> str:
+def as_text(caption: Caption, path: str, format: str) -> str:
     """What a text file holds."""
     return writers.as_text(caption)
 

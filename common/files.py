@@ -104,6 +104,20 @@ def require_writable(folder: Path) -> None:
         )
 
 
+def require_writable_file(path: Path) -> None:
+    """As `require_writable`, for the folder of one file; a device or a pipe need not have one.
+
+    Raises:
+        OutputError, InputError: as there.
+    """
+    try:
+        has_folder = path.is_file() or not path.exists()
+    except OSError as error:
+        raise write_error(path, error) from error
+    if has_folder:
+        require_writable(path.parent)
+
+
 def file_identity(path: Path) -> tuple[str, int, int]:
     """Which file this is, as it stands today: its absolute path, its size and the time of its last change.
 

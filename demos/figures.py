@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,7 @@ def figure(title: str, content: str, note: str = "") -> str:
 
 
 def chart(
-    lines: dict[str, Sequence[float]],
+    lines: Mapping[str, Sequence[float]],
     across: str,
     low: float,
     high: float,

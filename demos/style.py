@@ -59,7 +59,8 @@ STYLE = """
     padding: 0.35rem 0.8rem; border: 1px solid var(--line); border-radius: 0.4rem;
     color: var(--body-text-color); background: var(--block-background-fill); text-decoration: none;
     cursor: pointer; font: inherit; }
-.suite table { width: 100%; border-collapse: collapse; }
+.suite table { width: 100%; border-collapse: collapse; border: 0; }
+.suite tr { border: 0; }
 .suite th, .suite td { text-align: left; vertical-align: top; padding: 0.35rem 0.5rem;
     border: 0; border-bottom: 1px solid var(--border-color-primary); overflow-wrap: anywhere; }
 .suite th { white-space: nowrap; }

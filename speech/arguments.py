@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from common.commands.cluster import add_engine_options
 from common.commands.command import (
     add_average_options,
     add_batch_options,
@@ -83,6 +84,7 @@ def _add_transcribe(subcommands: Subcommands) -> None:
         "probably wrong: music, noise, another language (%(default)s; 0 never warns)",
     )
     _add_decoding_options(one)
+    add_engine_options(one)
 
 
 def _add_listen(subcommands: Subcommands) -> None:

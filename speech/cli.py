@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from threading import Thread
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from common.commands.batch import Outcome, run, write_outputs
 from common.commands.command import check_builds, load_page, resolve_device, run_command
+from common.commands.inputs import Input
 from common.commands.outputs import Job
 from common.commands.progress import Meter
 from common.errors import InputError, shown
@@ -37,12 +39,15 @@ from speech.output.writers import LINE_FORMATS, WRITERS, as_json
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from speech.recognizer import Recognizer
+    from speech.recognizer import Recognizer, WordHelpers
     from speech.sound.audio import AudioOptions
     from speech.transcript import Transcript
 
 # Processes that recognise, unless somebody asks for more: each takes some 400 MB.
 _MOST_PROCESSES = 4
+_TOGETHER = (
+    4  # recordings that a worker of a cluster gets at a time: short ones go through the network together
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,28 +74,13 @@ def transcribe(arguments: argparse.Namespace) -> int:
     formats = chosen_formats(arguments, inputs)
     printing = arguments.output is None
     jobs = chosen_jobs(arguments, inputs, formats)
-    hours = Meter("h of sound")
+    on_cluster = arguments.engine == "ray"
+    hours = None if on_cluster else Meter("h of sound")
+    transcribed = _on_cluster(arguments, inputs) if on_cluster else partial(_transcribed, arguments, hours)
 
     def process(left: Iterable[Job]) -> Iterator[Outcome[Transcript]]:
-        recognizer, options = _load(arguments)
         tried = list(left)
-        if sys.stderr.isatty():
-            Thread(target=_measure, args=(hours, tried), daemon=True).start()
-        with ExitStack() as stack:
-            helpers = stack.enter_context(recognizer.helpers(_helpers(arguments), options))
-            transcripts = recognizer.transcribe_all(
-                (_recording(job.input.path) for job in tried),
-                options,
-                arguments.batch_size,
-                progress=lambda seconds: hours.advance(seconds / 3600),
-                helpers=helpers,
-                audio=_audio(arguments),
-            )
-            stack.enter_context(closing(transcripts))
-            outcomes = (
-                Outcome(tried[number], result, sum(stages.values()), stages)
-                for number, result, stages in transcripts
-            )
+        with closing(transcribed(tried)) as outcomes:
             yield from _in_order(tried, outcomes) if printing else outcomes
 
     def warnings(transcript: Transcript) -> list[str]:
@@ -100,13 +90,10 @@ def transcribe(arguments: argparse.Namespace) -> int:
             said.append(f"mean confidence {confidence:.2f}: {reason}")
         return said
 
-    def render(transcript: Transcript, path: str, format: str) -> str:
-        return WRITERS[format](transcript, path)
-
     summary = run(
         jobs,
         process,
-        _printer(formats[0], is_one_file(arguments, inputs)) if printing else write_outputs(render),
+        _printer(formats[0], is_one_file(arguments, inputs)) if printing else write_outputs(_render),
         command="speech",
         report=arguments.report,
         details={"duration": lambda transcript: f"{transcript.duration:.3f}"},
@@ -117,6 +104,67 @@ def transcribe(arguments: argparse.Namespace) -> int:
         stages=STAGES,
     )
     return summary.exit_status
+
+
+def _transcribed(
+    arguments: argparse.Namespace, hours: Meter | None, jobs: Sequence[Job]
+) -> Generator[Outcome[Transcript], None, None]:
+    """Transcribe recordings in this process and its helpers."""
+    recognizer, options = _load(arguments)
+    if hours is not None and sys.stderr.isatty():
+        Thread(target=_measure, args=(hours, jobs), daemon=True).start()
+    with recognizer.helpers(_helpers(arguments), options) as helpers:
+        yield from _outcomes(arguments, recognizer, options, jobs, hours, helpers)
+
+
+def _outcomes(
+    arguments: argparse.Namespace,
+    recognizer: Recognizer,
+    options: DecodingOptions,
+    jobs: Iterable[Job],
+    hours: Meter | None = None,
+    helpers: WordHelpers | None = None,
+) -> Generator[Outcome[Transcript], None, None]:
+    """What a recogniser makes of each recording."""
+    tried = list(jobs)
+    transcripts = recognizer.transcribe_all(
+        (_recording(job.input.path) for job in tried),
+        options,
+        arguments.batch_size,
+        progress=None if hours is None else lambda seconds: hours.advance(seconds / 3600),
+        helpers=helpers,
+        audio=_audio(arguments),
+    )
+    with closing(transcripts):
+        for number, result, stages in transcripts:
+            yield Outcome(tried[number], result, sum(stages.values()), stages)
+
+
+def _on_cluster(
+    arguments: argparse.Namespace, inputs: Sequence[Input]
+) -> Callable[[Iterable[Job]], Generator[Outcome[Transcript], None, None]]:
+    """What transcribes on a Ray cluster."""
+    from common.commands.cluster import on_ray
+
+    return on_ray(
+        partial(_worker, arguments),
+        _render,
+        inputs,
+        workers=arguments.workers,
+        batch_size=_TOGETHER,
+        on_gpus=arguments.device.startswith("cuda"),
+    )
+
+
+def _worker(arguments: argparse.Namespace) -> Callable[[Iterable[Job]], Iterable[Outcome[Transcript]]]:
+    """What transcribes in a worker of a cluster, which has one core."""
+    arguments.threads = 1
+    return partial(_outcomes, arguments, *_load(arguments))
+
+
+def _render(transcript: Transcript, path: str, format: str) -> str:
+    """What a file of a format holds."""
+    return WRITERS[format](transcript, path)
 
 
 def listen(arguments: argparse.Namespace) -> int:
@@ -226,10 +274,11 @@ def evaluate(arguments: argparse.Namespace) -> int:
 
 def demo(arguments: argparse.Namespace) -> int:
     """Open the demo page on loopback until it is interrupted."""
+    open_page = load_page("speech")
     print("speech: reading the model ...", file=sys.stderr, flush=True)
     recognizer, options = _load(arguments)
     print("speech: starting the page ...", file=sys.stderr, flush=True)
-    load_page("speech")(recognizer, options, arguments.port)
+    open_page(recognizer, options, arguments.port)
     return 0
 
 

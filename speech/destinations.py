@@ -17,7 +17,7 @@ from common.commands.inputs import Input, collect_inputs, say_passed_over
 from common.commands.outputs import Job, plan_file, plan_outputs
 from common.commands.paths import require_apart
 from common.errors import InputError
-from common.files import file_identity
+from common.files import file_identity, require_writable_file
 from common.locations import Location, StorePath
 from common.manifest import read_manifest
 from common.models.directory import find_model, model_identity
@@ -81,7 +81,7 @@ def require_alignment_apart(arguments: argparse.Namespace) -> None:
     """Refuse to write an alignment over the recording, the text, the manifest or one of its recordings.
 
     Raises:
-        InputError: naming the output; or if the manifest cannot be read.
+        InputError: naming the output, also if it cannot be written; or if the manifest cannot be read.
     """
     if arguments.output is None:
         return
@@ -90,6 +90,7 @@ def require_alignment_apart(arguments: argparse.Namespace) -> None:
     else:
         text = [arguments.text] if is_text_file(arguments.text) else []
         require_apart([arguments.recording, *text], [arguments.output])
+    require_writable_file(arguments.output)
 
 
 def require_manifest_apart(manifest: Path, output: Path) -> None:

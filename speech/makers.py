@@ -9,6 +9,7 @@ from common.commands.command import check_builds
 from common.commands.options import read_options
 from common.commands.paths import require_models_apart
 from common.errors import InputError
+from common.files import require_writable, require_writable_file
 from speech.destinations import require_manifest_apart
 from speech.language.options import CountOptions, LanguageModelOptions
 from speech.options import TrainOptions
@@ -20,6 +21,7 @@ def train(arguments: argparse.Namespace) -> int:
     from speech.training.train import train as train_recognizer
 
     options = read_options(TrainOptions, arguments)
+    require_writable(options.run)
     train_recognizer(options)
     print(options.run / "best")
     return 0
@@ -31,6 +33,7 @@ def train_lm(arguments: argparse.Namespace) -> int:
     from speech.language.train import train_language_model
 
     options = read_options(LanguageModelOptions, arguments)
+    require_writable(options.run)
     train_language_model(options)
     print(options.run / "best")
     return 0
@@ -53,6 +56,7 @@ def average(arguments: argparse.Namespace) -> int:
     from speech.bundled import BUNDLED
 
     require_models_apart(arguments.models, BUNDLED, arguments.output)
+    require_writable(arguments.output.parent)
     average_models(arguments.models, arguments.shares, arguments.output, BUNDLED, "Speech recogniser")
     return 0
 
@@ -68,6 +72,7 @@ def export(arguments: argparse.Namespace) -> int:
     require_models_apart([arguments.model], BUNDLED, arguments.output)
     if arguments.check is not None:
         require_manifest_apart(arguments.check, arguments.output)
+    require_writable_file(arguments.output)
     export_network(Recognizer.load(arguments.model).acoustic.network, arguments.output, arguments.int8)
     print(arguments.output)
     if arguments.check is not None:

@@ -21,6 +21,7 @@ from speech.acoustic import AcousticModel
 from speech.aligner import align_all
 from speech.bundled import BUNDLED
 from speech.model.network import SpeechNetwork, network_from_model
+from speech.model.subwords import Subwords
 from speech.options import DecodingOptions
 from speech.pipeline import Timed, process_segments, timed
 from speech.placing.alignment import Word
@@ -96,6 +97,10 @@ class Recognizer:
             torch.set_num_threads(threads)
         directory = find_model(model, BUNDLED)
         network = network_from_model(*read_model(directory), directory)
+        try:
+            Subwords(network.config.symbols)
+        except ValueError as error:
+            raise InputError(directory, f"is not a recogniser that writes subwords: {error}") from error
         own = directory / LANGUAGE
         language = own if language_model is None and own.is_dir() else language_model
         language = None if language is None else Path(language)

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from speech.sound.audio import LOWEST_RATE, SAMPLE_RATE, Resampler
+from speech.sound.audio import SAMPLE_RATE, Resampler, is_rate
 
 Samples = Tensor | NDArray[Any]
 Source = str | Path | BinaryIO | bytes | bytearray | memoryview | Samples
@@ -41,7 +41,7 @@ def opened(source: Source, sample_rate: int = SAMPLE_RATE) -> str | Path | Binar
 
     Raises:
         TypeError: if it is something else.
-        ValueError: if samples have another shape, or the rate is below 1 kHz.
+        ValueError: if samples have another shape, or no sound has this rate.
     """
     if isinstance(source, Tensor | np.ndarray):
         return to_samples(source, sample_rate)
@@ -63,9 +63,9 @@ def to_samples(samples: Samples, sample_rate: int = SAMPLE_RATE) -> Tensor:
 
     Raises:
         TypeError: if they are of another type.
-        ValueError: if they have another shape, or the rate is below 1 kHz.
+        ValueError: if they have another shape, or no sound has this rate.
     """
-    if sample_rate < LOWEST_RATE:
+    if not is_rate(sample_rate):
         raise ValueError(f"a sample rate of {sample_rate} Hz is no sound")
     array = samples.detach().cpu().numpy() if isinstance(samples, Tensor) else samples
     if array.ndim not in (1, 2):

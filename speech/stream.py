@@ -20,7 +20,7 @@ from torch import Tensor
 
 from common.errors import InputError
 from speech.placing.alignment import Word
-from speech.sound.audio import LOWEST_RATE, SAMPLE_RATE, AudioReader, Resampler
+from speech.sound.audio import SAMPLE_RATE, AudioReader, Resampler, is_rate
 from speech.sound.detector import Detector
 from speech.sound.formats import HEAD_BYTES, begins_a_file
 from speech.sound.segments import SoundSegment, SplitOptions, Splitter, clean
@@ -93,11 +93,11 @@ class Stream:
 
         Raises:
             TypeError: if the samples are of another type.
-            ValueError: if the chunk is not one-dimensional or the rate is below 1 kHz.
+            ValueError: if the chunk is not one-dimensional or no sound has this rate.
         """
         if chunk.ndim != 1:
             raise ValueError(f"a chunk has one dimension, not {chunk.ndim}")
-        if sample_rate < LOWEST_RATE:
+        if not is_rate(sample_rate):
             raise ValueError(f"a sample rate of {sample_rate} Hz is no sound")
         updates = self._final(
             self._splitter.feed(self._resampler.feed(clean(to_samples(chunk)).numpy(), sample_rate))

@@ -39,6 +39,9 @@ class Concepts(nn.Module):
             vocabulary are passed over.
         most: words that are believed at once.
         channels: of the encoder's grid.
+
+    Attributes:
+        nouns: the symbols of all words that can be believed.
     """
 
     members: Tensor
@@ -54,6 +57,7 @@ class Concepts(nn.Module):
         ]
         symbols = sorted({symbol for several in known for symbol in several})
         self.most = min(most, len(symbols))
+        self.nouns = frozenset(symbols)
         column = {symbol: number for number, symbol in enumerate(symbols)}
         members = torch.zeros(len(classes), len(symbols))
         for row, several in enumerate(known):

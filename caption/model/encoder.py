@@ -21,6 +21,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 from caption.options import LITE0
 from common.errors import InputError
+from common.models.fields import check
 
 # kernel, stride of the first block, expansion, channels out, blocks
 _LITE0_STAGES = (
@@ -59,6 +60,9 @@ class EncoderConfig:
     name: str = LITE0
     mean: tuple[float, float, float] = (127.0, 127.0, 127.0)
     scale: tuple[float, float, float] = (128.0, 128.0, 128.0)
+
+    def __post_init__(self) -> None:
+        check(self, mean=(-1e6, 1e6), scale=(1e-3, 1e6))
 
     @staticmethod
     def of(name: str) -> EncoderConfig:

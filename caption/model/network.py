@@ -20,6 +20,8 @@ from caption.model.encoder import Encoder, EncoderConfig
 from caption.model.text import SPECIAL, START, UNKNOWN
 from common.core.quantized import Packed
 from common.core.recurrent import RecurrentConfig, RecurrentStack, State
+from common.errors import InputError
+from common.models.fields import check
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,19 @@ class CaptionConfig:
     kinds: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     beliefs: int = 10
+
+    def __post_init__(self) -> None:
+        check(
+            self,
+            hidden_size=(1, 16_384),
+            embedding_size=(1, 16_384),
+            attention_size=(1, 16_384),
+            context_size=(1, 16_384),
+            dropout=(0.0, 0.99),
+            beliefs=(0, 1000),
+        )
+        if self.words[: len(SPECIAL)] != SPECIAL or len(self.words) < len(SPECIAL) + len(self.kinds):
+            raise InputError("words", f"must begin with {', '.join(SPECIAL)} and a start symbol a kind")
 
 
 class Scene(NamedTuple):
@@ -133,7 +148,7 @@ class Decoder(nn.Module):
             self.belief_copy = nn.Linear(about, config.attention_size)
             self.to_copy = nn.Linear(config.hidden_size + config.context_size, config.attention_size)
         # A caption says each noun once: not "a toilet sitting on a toilet".
-        self.nouns = frozenset(self.concepts.symbols.tolist() if config.classes else ())
+        self.nouns = self.concepts.nouns if config.classes else frozenset()
         self.dropout = nn.Dropout(config.dropout)
         self._packed: Packed | None = None
 

@@ -43,6 +43,7 @@ EXTRAS = {
     "onnx": "export",
     "onnxruntime": "export",
     "sounddevice": "microphone",
+    "ray": "ray",
     **dict.fromkeys(("fsspec", "s3fs", "gcsfs", "aiohttp"), "remote"),
     "faster_whisper": "peers",
     "pocketsphinx": "peers",

@@ -88,6 +88,10 @@ class Ledger:
         self._file: BinaryIO | None = None
         self._read()
 
+    def __reduce__(self) -> tuple[Callable[..., Ledger], tuple[object, ...]]:
+        """For another process: it is opened there, once, and writes its own lines."""
+        return _reopened, (type(self), self.folder, self.settings, self.content)
+
     def name(self, output: Location) -> str:
         """What a file is called here."""
         assert isinstance(output, Path) and isinstance(self.folder, Path)
@@ -331,6 +335,12 @@ class Ledger:
             elif tab >= 0 and tab + 1 < end:
                 self._know(_stem(name), start)
             start = end + 1
+
+
+@functools.lru_cache(maxsize=64)
+def _reopened(kind: type[Ledger], folder: Location, settings: str, content: Content | None) -> Ledger:
+    """A ledger that came from another process."""
+    return kind(folder, json.loads(settings), content)
 
 
 def _stem(name: bytes) -> bytes:

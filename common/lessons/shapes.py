@@ -282,7 +282,7 @@ def _spoken(network: Any, begun: Any, count: int, ends: tuple[int, int], most: i
 
 
 SHAPES: dict[str, type[Shape]] = {one.name: one for one in (Sums, Brackets, Names, Figures)}
-UPDATES = {"aligned": 300, "to a vector": 300, "from a vector": 600, "encoder-decoder": 600}
+UPDATES = {"aligned": 300, "to a vector": 300, "from a vector": 300, "encoder-decoder": 600}
 
 
 def train(name: str, updates: int, generator: torch.Generator) -> tuple[Shape, list[float]]:
@@ -300,7 +300,7 @@ def main() -> int:
     """Train all four, print what share of their answers is right and some of them, and draw the losses."""
     parser = make_parser("shapes", "The four shapes of recurrent networks, each with a problem.")
     parser.add_argument(
-        "--updates", type=at_least(1), metavar="N", help="of each (300; those that speak 600)"
+        "--updates", type=at_least(1), metavar="N", help="of each (300, the encoder-decoder 600)"
     )
     arguments = parser.parse_args()
     generator = set_up(arguments)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from collections.abc import Sequence
@@ -13,13 +12,16 @@ import numpy as np
 
 from common.commands.paths import require_apart
 from common.errors import InputError, OptionError
+from common.files import require_writable
 from common.models.directory import CONFIG
+from common.models.files import read_model
 from speech.language.count_ngrams import MOST_ORDER, choose_words, count_ngrams, read_texts, renumber
 from speech.language.kneser_ney import make_model, prune
 from speech.language.ngram import MOST_WORDS, NgramModel, Spelling, write_ngram_model
 from speech.language.options import CountOptions, parse_source
 from speech.language.sentences import read_normalized
 from speech.language.vocabulary import SPECIAL, UNKNOWN
+from speech.model.network import config_from_model
 from speech.model.subwords import Subwords
 
 
@@ -57,6 +59,7 @@ def count_language_model(options: CountOptions) -> None:
     config = [] if options.model is None else [options.model / CONFIG]
     read_whole = [*(one.path for one in sources), *options.dev, *config]
     require_apart(read_whole, [options.output, options.output / CONFIG])
+    require_writable(options.output.parent)
     subwords = None if options.model is None else read_symbols(options.model)
     read, texts = read_texts(sources)
     words = choose_words(read, texts, options.words)
@@ -94,13 +97,13 @@ def read_symbols(model: Path) -> Subwords:
     Raises:
         InputError: if the directory has none.
     """
-    path = model / CONFIG
+    stored, weights = read_model(model)
     try:
-        return Subwords(json.loads(path.read_text(encoding="utf-8"))["config"]["symbols"])
-    except OSError as error:
-        raise InputError(path, f"cannot be read: {error.strerror}") from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(path, "is not the configuration of a recogniser that writes subwords") from error
+        return Subwords(config_from_model(stored, weights, model).symbols)
+    except ValueError as error:
+        raise InputError(
+            model / CONFIG, "is not the configuration of a recogniser that writes subwords"
+        ) from error
 
 
 def predict(model: NgramModel, path: Path) -> Prediction:

@@ -168,12 +168,29 @@ class Followers:
 
     @staticmethod
     def restored(steps: Mapping[str, float], tensors: Mapping[str, Tensor]) -> Followers:
-        """What `stored` gave."""
+        """What `stored` gave.
+
+        Raises:
+            KeyError, TypeError, ValueError: if it gave nothing of the kind.
+        """
         words, codes, packed, many, some = (
-            tensors[name].numpy() for name in ("words", "codes", "counts", "many", "back_off")
+            _of_type(tensors[name], dtype)
+            for name, dtype in (
+                ("words", torch.int16),
+                ("codes", torch.uint8),
+                ("counts", torch.uint8),
+                ("many", torch.int32),
+                ("back_off", torch.uint8),
+            )
         )
         counts = packed.astype(np.int32)
+        if many.shape != (len(many), 2) or ((many < 0) | (many[:, :1] >= len(counts))).any():
+            raise ValueError("counts belong to no context")
         counts[many[:, 0]] = many[:, 1]
+        if words.ndim > 1 or words.shape != codes.shape or counts.sum(dtype=np.int64) != len(words):
+            raise ValueError("there are other n-grams than are counted")
+        if set(steps) != {"step", "back_off_step"} or not all(map(_is_step, steps.values())):
+            raise ValueError("steps are positive numbers")
         back_off = np.zeros(len(counts), np.uint8)
         back_off[counts > 0] = some
         return Followers(words.view(np.uint16), codes, counts=counts, back_off=back_off, **steps)
@@ -189,6 +206,18 @@ class Followers:
         columns = np.arange(_BLOCK, dtype=np.uint8) - begin.astype(np.uint8)[:, None]
         inside: NDArray[np.bool_] = columns < width.astype(np.uint8)[:, None]
         return inside
+
+
+def _of_type(tensor: Tensor, dtype: torch.dtype) -> NDArray[Any]:
+    """A tensor as an array; a ValueError if it is of another type."""
+    if tensor.dtype != dtype or tensor.ndim == 0:
+        raise ValueError(f"a list of {dtype} is {tensor.dtype}")
+    return tensor.numpy()
+
+
+def _is_step(value: object) -> bool:
+    """Whether a value can be the step of codes: more than 0, and 255 of them a number."""
+    return type(value) in (int, float) and 0 < float(value) < 1e6  # type: ignore[arg-type]
 
 
 class RangeMaximum:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ from common.models.files import read_model, write_model
 from speech.language.followers import WORD_BITS, Followers, Numbers, RangeMaximum, Values
 from speech.language.generating import generated
 from speech.language.vocabulary import END, SPECIAL, UNKNOWN
-from speech.model.subwords import BLANK, Subwords
+from speech.model.subwords import BLANK, LETTERS, Subwords
 from speech.model.text import normalize
 
 MOST_WORDS = (1 << WORD_BITS) - 1
@@ -200,7 +201,8 @@ class NgramModel:
 
         It is stored for the symbols that the model was made for; for others all words are spelled now.
         """
-        if symbols_hash(subwords) != self.spelling.made_for:
+        unlike = int(self.spelling.symbols.max(initial=0)) >= len(subwords)
+        if unlike or symbols_hash(subwords) != self.spelling.made_for:
             return subwords.spell_all(self.words)
         lengths = self.spelling.lengths
         table = np.full((len(lengths), int(lengths.max(initial=0))), BLANK, np.int16)
@@ -301,14 +303,46 @@ def load_ngram_model(directory: Path) -> NgramModel:
                 name.removeprefix(start): part for name, part in tensors.items() if name.startswith(start)
             }
             longer.append(Followers.restored(steps, parts))
-        return NgramModel(
-            config["words"].split(),
-            tensors["unigrams"].numpy(),
-            longer,
-            config["unknown_words"],
-            Spelling(config["made_for"], symbols, lengths),
-        )
-    except (KeyError, AttributeError, TypeError, ValueError, IndexError) as error:
+        words, unigrams = config["words"].split(), tensors["unigrams"].numpy()
+        spelling = Spelling(config["made_for"], symbols, lengths)
+        _require_fitting(words, unigrams, longer, config["unknown_words"], spelling)
+        return NgramModel(words, unigrams, longer, config["unknown_words"], spelling)
+    except (KeyError, AttributeError, TypeError, ValueError, IndexError, OverflowError) as error:
         raise InputError(
             directory / WEIGHTS, "does not fit its configuration; fetch the model again"
         ) from error
+
+
+def _require_fitting(
+    words: Sequence[str],
+    unigrams: NDArray[Any],
+    longer: Sequence[Followers],
+    unknown_words: object,
+    spelling: Spelling,
+) -> None:
+    """Make sure that every number in a stored model names something; a ValueError if one does not."""
+    symbols, lengths = spelling.symbols, spelling.lengths
+    contexts = len(words) + len(SPECIAL)
+    fits = (
+        type(unknown_words) is int
+        and 0 <= unknown_words < 10**9
+        and isinstance(spelling.made_for, str)
+        and len(set(words)) == len(words) <= MOST_WORDS - len(SPECIAL)
+        and set("".join(words)) <= set(LETTERS)
+        and unigrams.shape == (contexts,)
+        and unigrams.dtype == np.float32
+        and bool(np.isfinite(unigrams).all())
+        and symbols.ndim == lengths.ndim == 1
+        and symbols.dtype == np.int16
+        and lengths.dtype == np.uint8
+        and bool((lengths > 0).all() or not spelling.made_for)
+        and len(lengths) == len(words)
+        and lengths.sum(dtype=np.int64) == len(symbols)
+        and bool((symbols > BLANK).all())
+    )
+    for followers in longer:
+        fits = fits and len(followers.counts) == contexts
+        fits = fits and int(followers.words.max(initial=0)) < len(words) + len(SPECIAL)
+        contexts = followers.size
+    if not fits:
+        raise ValueError("it holds numbers that name nothing")

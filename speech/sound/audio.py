@@ -27,10 +27,10 @@ from torch import Tensor
 from common.errors import OUT_OF_MEMORY, InputError
 from common.stages import READ, stage
 from common.stores import local_copy
-from speech.sound.containers import LARGEST_SAMPLE, LOWEST_RATE, PIECE_SECONDS, Decoded, Track
+from speech.sound.containers import LARGEST_SAMPLE, PIECE_SECONDS, Decoded, Track, is_rate
 from speech.sound.truncation import cut_short
 
-__all__ = ["LARGEST_SAMPLE", "LOWEST_RATE", "SAMPLE_RATE", "AudioOptions", "AudioReader", "load_audio"]
+__all__ = ["LARGEST_SAMPLE", "SAMPLE_RATE", "AudioOptions", "AudioReader", "is_rate", "load_audio"]
 
 SAMPLE_RATE = 16_000
 

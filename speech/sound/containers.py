@@ -18,6 +18,8 @@ from common.stages import READ, stage
 
 # A lower rate is a damaged header: at 1 Hz, a megabyte would become 30 gigabytes of samples.
 LOWEST_RATE = 1000
+# So is a higher one: at 800 MHz, the resampler alone would take a gigabyte. DSD512 has 2.8 MHz.
+HIGHEST_RATE = 6_144_000
 
 # Larger samples are damage, and their squares no float32; the largest that are written are 32-bit integers.
 LARGEST_SAMPLE = 2.0**32
@@ -46,6 +48,11 @@ _MOST_FAILURES = 5
 PIECE_SECONDS = 1.0
 
 Decoded = tuple[NDArray[np.float32], int]
+
+
+def is_rate(sample_rate: int) -> bool:
+    """Whether sound can have so many samples a second."""
+    return LOWEST_RATE <= sample_rate <= HIGHEST_RATE
 
 
 class Track:
@@ -107,7 +114,7 @@ class Track:
             if (kind := (frame.format.name, frame.layout.name, rate)) != made_for:
                 if frames is not None:
                     yield from frames.taken()
-                if rate < LOWEST_RATE:
+                if not is_rate(rate):
                     raise InputError(self.name, f"is damaged: a sample rate of {rate} Hz is no sound")
                 frames, made_for = _Gathered(rate, self._piece_seconds), kind
             assert frames is not None

@@ -133,6 +133,15 @@ def test_what_cannot_be_done_with_urls_is_one_line(
     assert reason in capsys.readouterr().err
 
 
+def test_without_ray_a_command_says_what_to_install(
+    photographs: Path, model: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert describe(model, "photos", "--output", "out", "--engine", "ray") == 1
+    way_out = "pip install '.[ray]' in the folder of the code"
+    assert capsys.readouterr().err == f"caption: needs ray: {way_out}\n"
+
+
 def test_without_the_extra_a_command_says_what_to_install(
     model: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

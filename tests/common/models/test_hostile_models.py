@@ -7,47 +7,118 @@ import dataclasses
 import hashlib
 import json
 import random
-import resource
 import shutil
 import struct
+import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from fuzzing import BYTES, SECONDS, failures, peak
 
+from caption import Captioner
+from caption.images import SIZE
+from caption.model import text as caption_text
+from caption.model.network import CaptionConfig, CaptionNetwork
 from common.errors import InputError
+from common.models.directory import CONFIG, WEIGHTS
 from common.models.files import write_model
-from speech import Recognizer
-from speech.language.loading import load_language_model, write_language_model
+from speech import DecodingOptions, Recognizer
+from speech.language.count_ngrams import count_ngrams
+from speech.language.kneser_ney import make_model, prune
+from speech.language.lexicon import Lexicon
+from speech.language.loading import load_any_language_model, write_language_model
+from speech.language.ngram import NgramModel, spell_all, write_ngram_model
 from speech.language.recurrent import LanguageModelConfig, LanguageNetwork
-from speech.language.vocabulary import SPECIAL
+from speech.language.vocabulary import END, SPECIAL
 from speech.model.network import SpeechConfig, SpeechNetwork
-from speech.model.subwords import LETTER_SYMBOLS
+from speech.model.subwords import LETTER_SYMBOLS, Subwords
+from speech.pool import SegmentFeatures
 
 VALUES: list[Any] = [0, -1, 1, 2, 3, 64, 10**9, 2**63, 10**400, 0.5, float("nan"), float("inf"), -1e308]
 VALUES += [True, None, "", "x", "\\ud800", [], {}, [[]], ["a", 1], {"a": {}}, [0] * 99, "english"]
-SECONDS, MEGABYTES = 10.0, 500
 
 
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Callable[[Path], object]]]:
-    """The smallest models of two kinds, and what reads each."""
-    folder = tmp_path_factory.mktemp("models")
+@dataclass(frozen=True)
+class Kind:
+    """A kind of model: what writes the smallest one into a directory, and what reads and uses it."""
+
+    write: Callable[[Path], None]
+    use: Callable[[Path], object]
+
+
+def write_speech(directory: Path) -> None:
     torch.manual_seed(0)
     config = SpeechConfig(
         LETTER_SYMBOLS, LETTER_SYMBOLS, channels=4, hidden_size=4, lower_layers=1, upper_layers=1
     )
-    network = SpeechNetwork(config)
-    write_model(folder / "speech", dataclasses.asdict(config), network.state_dict(), "")
-    words = LanguageNetwork(LanguageModelConfig((*SPECIAL, "one", "two"), embedding_size=4, hidden_size=4))
-    write_language_model(folder / "words", words, "")
-    return {
-        "speech": (folder / "speech", Recognizer.load),
-        "words": (folder / "words", load_language_model),
-    }
+    write_model(directory, dataclasses.asdict(config), SpeechNetwork(config).state_dict(), "")
+
+
+def use_speech(directory: Path) -> None:
+    recognizer = Recognizer.load(directory)
+    mels = recognizer.acoustic.network.config.features.mels
+    features = torch.randn(40, mels, generator=torch.Generator().manual_seed(1))
+    segment = SegmentFeatures(0, 0, 0.0, features, 0.4)
+    recognizer.finder.words([segment], DecodingOptions(beam=4, min_prob=1e-3))
+
+
+def write_words(directory: Path) -> None:
+    config = LanguageModelConfig((*SPECIAL, "one", "two"), embedding_size=4, hidden_size=4)
+    write_language_model(directory, LanguageNetwork(config), "")
+
+
+def write_ngrams(directory: Path) -> None:
+    words = ["ate", "bee", "cat"]
+    generator = np.random.default_rng(0)
+    text = np.where(generator.random(300) < 0.2, END, generator.integers(1, 5, 300)).astype(np.uint16)
+    counts = count_ngrams([(text, 1.0)], 3, len(words) + len(SPECIAL))
+    model = make_model(prune(counts, 10**6), words, 5, spell_all(Subwords(LETTER_SYMBOLS), words))
+    write_ngram_model(directory, model, "")
+
+
+def use_words(directory: Path) -> None:
+    model = load_any_language_model(directory)
+    model.score(["one two", "cat bee ate cat", "ate"])
+    if isinstance(model, NgramModel):
+        subwords = Subwords(LETTER_SYMBOLS)
+        Lexicon(dict.fromkeys(model.words, 0.0), subwords, model.spelled(subwords))
+        items = np.zeros(2, np.int64)
+        model.best(np.stack([model.start] * 2, axis=1), items, items + len(model.vocabulary))
+
+
+def write_photos(directory: Path) -> None:
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 4, "embedding_size": 4, "attention_size": 4, "context_size": 4, "beliefs": 2}
+    words = (*caption_text.SPECIAL, "<start shop>", "a", "dog", "cat")
+    config = CaptionConfig(words, kinds=("shop",), classes=("dog", "", "cat, dog"), **sizes)
+    write_model(directory, dataclasses.asdict(config), CaptionNetwork(config).state_dict(), "")
+
+
+def use_photos(directory: Path) -> None:
+    picture = torch.randint(256, (3, SIZE, SIZE), generator=torch.Generator().manual_seed(1))
+    Captioner.load(directory).describe(picture.to(torch.uint8))
+
+
+KINDS = {
+    "speech": Kind(write_speech, use_speech),
+    "words": Kind(write_words, use_words),
+    "n-grams": Kind(write_ngrams, use_words),
+    "photos": Kind(write_photos, use_photos),
+}
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The smallest recogniser."""
+    folder = tmp_path_factory.mktemp("models") / "speech"
+    write_speech(folder)
+    return folder
 
 
 def mutated_config(stored: dict[str, Any], generator: random.Random) -> dict[str, Any]:
@@ -96,9 +167,8 @@ def mutated_bytes(data: bytes, generator: random.Random) -> bytes:
 def attack(source: Path, target: Path, generator: random.Random) -> None:
     """A copy of a model that somebody has tampered with."""
     shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(source, target)
-    config, weights = target / "config.json", target / "model.safetensors"
-    stored = json.loads(config.read_text())
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns(CONFIG, WEIGHTS))
+    stored = json.loads((source / CONFIG).read_text())
     how = generator.randrange(4)
     if how < 2:
         part = generator.choice(["config", None])
@@ -106,70 +176,74 @@ def attack(source: Path, target: Path, generator: random.Random) -> None:
             stored = mutated_config(stored, generator)
         else:
             stored[part] = mutated_config(stored[part], generator)
-        config.write_text(json.dumps(stored))
+        config = json.dumps(stored).encode()
     elif how == 2:
-        config.write_bytes(mutated_bytes(config.read_bytes(), generator))
+        config = mutated_bytes((source / CONFIG).read_bytes(), generator)
     else:
-        weights.write_bytes(mutated_bytes(weights.read_bytes(), generator))
-        stored["sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
-        config.write_text(json.dumps(stored))
+        weights = mutated_bytes((source / WEIGHTS).read_bytes(), generator)
+        (target / WEIGHTS).write_bytes(weights)
+        config = json.dumps({**stored, "sha256": hashlib.sha256(weights).hexdigest()}).encode()
+    (target / CONFIG).write_bytes(config)
+    if how != 3:
+        (target / WEIGHTS).hardlink_to(source / WEIGHTS)
 
 
-def megabytes() -> float:
-    """The most memory that this process has had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+class Attempts:
+    """Tries models of a kind that somebody has tampered with, each by its number."""
 
+    def __init__(self, kind: str, folder: Path) -> None:
+        self.kind, self.folder, self.refused = KINDS[kind], folder, 0
+        self.kind.write(folder / "whole")
+        self.kind.use(folder / "whole")
 
-def try_all(
-    models: dict[str, tuple[Path, Callable[[Path], object]]], target: Path, attempts: int, seed: int
-) -> int:
-    """Attack so often; gives how many were refused."""
-    generator, refused = random.Random(seed), 0
-    for source, read in models.values():
-        read(source)
-    before = megabytes()
-    for number in range(attempts):
-        source, read = models[("speech", "words")[number % 2]]
-        attack(source, target, generator)
+    def __call__(self, number: int) -> None:
+        attack(self.folder / "whole", self.folder / "attacked", random.Random(number))
         started, lines = time.process_time(), 1
         try:
-            read(target)
+            self.kind.use(self.folder / "attacked")
         except InputError as error:
-            refused += 1
-            lines = str(error).count("\n") + 1
-        assert lines == 1 and time.process_time() - started < SECONDS
-    assert megabytes() - before < MEGABYTES
-    return refused
+            self.refused += 1
+            lines = len(str(error).splitlines())
+        assert lines == 1
+        assert time.process_time() - started < SECONDS
 
 
-def test_whatever_a_model_directory_holds_it_is_read_or_refused(
-    models: dict[str, tuple[Path, Callable[[Path], object]]], tmp_path: Path
+def prepare(kind: str) -> Attempts:
+    """What tries the models of a kind; see `fuzzing`."""
+    return Attempts(kind, Path(tempfile.mkdtemp(prefix="hostile-models-")))
+
+
+@pytest.mark.parametrize(
+    ("kind", "count"), [("speech", 150), ("words", 150), ("n-grams", 150), ("photos", 15)]
+)
+def test_whatever_a_model_directory_holds_it_is_used_or_refused(
+    kind: str, count: int, tmp_path: Path
 ) -> None:
-    assert try_all(models, tmp_path / "model", 300, seed=1) > 150
+    attempts, before = Attempts(kind, tmp_path), peak()
+    for number in range(count):
+        attempts(number)
+    assert peak() - before < BYTES
+    assert attempts.refused > count // 2
 
 
 @pytest.mark.slow
-def test_ten_thousand_hostile_models_are_read_or_refused(
-    models: dict[str, tuple[Path, Callable[[Path], object]]], tmp_path: Path
-) -> None:
-    assert try_all(models, tmp_path / "model", 10_000, seed=2) > 5000
+@pytest.mark.parametrize("kind", KINDS)
+def test_ten_thousand_hostile_models_are_used_or_refused(kind: str) -> None:
+    assert failures(__file__, kind) == []
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [("hidden_size", 10**9), ("lower_layers", 10**9), ("channels", 10**9), ("kernel", 10**9), ("stride", 0)],
 )
-def test_a_few_bytes_do_not_ask_for_gigabytes(
-    models: dict[str, tuple[Path, Callable[[Path], object]]], tmp_path: Path, name: str, value: int
-) -> None:
-    source, read = models["speech"]
-    shutil.copytree(source, tmp_path / "model")
+def test_a_few_bytes_do_not_ask_for_gigabytes(speech: Path, tmp_path: Path, name: str, value: int) -> None:
+    shutil.copytree(speech, tmp_path / "model")
     path = tmp_path / "model" / "config.json"
     stored = json.loads(path.read_text())
     stored["config"][name] = value
     path.write_text(json.dumps(stored))
     with pytest.raises(InputError, match=name):
-        read(tmp_path / "model")
+        Recognizer.load(tmp_path / "model")
 
 
 def test_scales_that_fit_no_weights_are_refused(tmp_path: Path) -> None:
@@ -183,4 +257,14 @@ def test_scales_that_fit_no_weights_are_refused(tmp_path: Path) -> None:
     stored = json.loads(path.read_text())
     path.write_text(json.dumps({**stored, "sha256": hashlib.sha256(data).hexdigest()}))
     with pytest.raises(InputError, match="is not a safetensors file of a model"):
+        Recognizer.load(tmp_path / "model")
+
+
+def test_symbols_that_are_no_subwords_are_one_line(speech: Path, tmp_path: Path) -> None:
+    shutil.copytree(speech, tmp_path / "model")
+    path = tmp_path / "model" / CONFIG
+    stored = json.loads(path.read_text())
+    stored["config"]["symbols"][3] = "x"
+    path.write_text(json.dumps(stored))
+    with pytest.raises(InputError, match="is not a recogniser that writes subwords"):
         Recognizer.load(tmp_path / "model")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from speech.language.followers import RangeMaximum
 from speech.language.kneser_ney import make_model, prune
 from speech.language.ngram import NgramModel, load_ngram_model, spell_all, symbols_hash, write_ngram_model
 from speech.language.vocabulary import END, SPECIAL, UNKNOWN
+from speech.model.network import SpeechConfig, SpeechNetwork
 from speech.model.subwords import BLANK, LETTER_SYMBOLS, Subwords
 from speech.search.histories import LEXICON_END, LEXICON_UNKNOWN, NOTHING
 from speech.search.ngram_histories import NgramHistories, NgramScores
@@ -206,7 +208,10 @@ def test_the_command_counts_texts_and_says_how_well_others_are_predicted(
     text.write_text("The cat sat.\nThe cat ran.\nA dog sat.\n" * 2)
     dev.write_text("text\tspeaker\nThe dog ran.\tbob\nThe emu sat.\tjane\n")
     recogniser = tmp_path / "recogniser"
-    write_model(recogniser, {"symbols": list(SYMBOLS.symbols)}, {}, "")
+    config = SpeechConfig(
+        SYMBOLS.symbols, LETTER_SYMBOLS, channels=2, hidden_size=2, lower_layers=1, upper_layers=1
+    )
+    write_model(recogniser, dataclasses.asdict(config), SpeechNetwork(config).state_dict(), "")
     command = ["count-lm", "--text", f"{text}:2", "--output", str(tmp_path / "lm"), "--dev", str(dev)]
     assert main([*command, "--model", str(recogniser)]) == 0
     model = load_ngram_model(tmp_path / "lm")
