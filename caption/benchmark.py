@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from caption.captioner import Captioner
 from caption.images import load_image
 from caption.options import LOADERS, DescribeOptions
-from common.benchmark import timings
+from common.benchmark import Row, multiplication_speed, table, timings
 from common.commands.batch import in_batches
 from common.commands.command import at_least, keep_memory, run_command
 from common.commands.inputs import Input
@@ -44,10 +44,12 @@ class Cost:
     Attributes:
         name: who did it.
         seconds: a photograph.
+        operations: multiplications and additions a photograph; None where nobody has counted them.
     """
 
     name: str
     seconds: float
+    operations: float | None = None
 
 
 def compare(
@@ -71,18 +73,28 @@ def compare(
             for batch in pictures.split(batch_size):
                 captioner.network.look(batch.to(captioner.device))
 
-    def cost(name: str, work: Callable[[], object]) -> Cost:
-        return Cost(name, min(timings(work, repeats)) / len(paths))
+    def cost(name: str, work: Callable[[], object], is_counted: bool = False) -> Cost:
+        count = operations(work) / len(paths) if is_counted else None
+        return Cost(name, min(timings(work, repeats)) / len(paths), count)
 
     return [
         cost(
             f"caption, from files, beam {options.beam}",
             lambda: describe_files(captioner, paths, options, batch_size),
         ),
-        cost("caption, its encoder alone", encode),
+        cost("caption, its encoder alone", encode, is_counted=True),
         cost("ResNet-101, LSTM 512, beam 5, from files", resnet_lstm(paths, words)),
         cost("BLIP-base, its image encoder alone", vision_transformer(pictures)),
     ]
+
+
+def operations(work: Callable[[], object]) -> float:
+    """Multiplications and additions of the convolutions and matrices in some work, as PyTorch counts them."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return float(counter.get_total_flops())
 
 
 def describe_files(
@@ -164,9 +176,10 @@ def main() -> int:
     for threads in arguments.threads:
         captioner = Captioner.load(arguments.model, threads=threads)
         costs = compare(captioner, paths, DescribeOptions(), arguments.batch_size, arguments.repeats)
-        print(f"\n{threads} threads{'':32} ms a photograph  times ours")
-        for cost in costs:
-            print(f"  {cost.name:39} {1000 * cost.seconds:15.1f}  {cost.seconds / costs[0].seconds:10.2f}")
+        lines = [Row(one.name, one.seconds, f"{1000 * one.seconds:.1f}", one.operations) for one in costs]
+        ceiling = multiplication_speed(repeats=arguments.repeats)
+        print(f"\n{table(f'{threads} threads, a photograph', 'milliseconds', lines, ceiling)}")
+        print(f"  the ceiling, 1024 x 1024 products: {ceiling / 1e9:.1f} GFLOP/s")
     return 0
 
 

@@ -29,6 +29,7 @@ from common.errors import InputError, OptionError
 from common.models.building import fitting_network, require_sizes
 from common.models.fields import dataclass_from
 from common.models.files import find_model, read_model
+from common.stages import NETWORK, SEARCH, stage
 
 Picture = Source | Tensor
 
@@ -126,13 +127,15 @@ class Captioner:
         blank = [is_blank(one) for one in loaded]
         if all(blank):
             return [NOTHING] * len(loaded)
-        grid = self._grid([one for one, nothing in zip(loaded, blank, strict=True) if not nothing])
-        decoder = self.network.decoder
-        found = search(decoder, decoder.look(grid), options, prefix)
-        captions = [self._caption(prefix, hypotheses) for hypotheses in found]
-        if options.doubt and not prefix and not options.nucleus and self.network.config.classes:
-            named = zip(captions, decoder.concepts.name(grid), strict=True)
-            captions = [_doubted(caption, *name, options.doubt) for caption, name in named]
+        with stage(NETWORK):
+            grid = self._grid([one for one, nothing in zip(loaded, blank, strict=True) if not nothing])
+        with stage(SEARCH):
+            decoder = self.network.decoder
+            found = search(decoder, decoder.look(grid), options, prefix)
+            captions = [self._caption(prefix, hypotheses) for hypotheses in found]
+            if options.doubt and not prefix and not options.nucleus and self.network.config.classes:
+                named = zip(captions, decoder.concepts.name(grid), strict=True)
+                captions = [_doubted(caption, *name, options.doubt) for caption, name in named]
         left = iter(captions)
         return [NOTHING if nothing else next(left) for nothing in blank]
 

@@ -19,6 +19,7 @@ from caption.options import (
     MOST_BATCH,
     MOST_BEAM,
     MOST_HYPOTHESES,
+    STAGES,
     DescribeOptions,
     TrainOptions,
 )
@@ -32,6 +33,7 @@ from common.commands.command import (
     run_command,
 )
 from common.commands.inputs import Input
+from common.commands.messages import say
 from common.commands.options import read_options
 from common.commands.outputs import Job
 from common.commands.paths import require_apart, require_models_apart
@@ -61,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parsed = make_caption_parser().parse_args(arguments)
         return subcommands[parsed.subcommand](parsed)
 
-    return run_command("caption", run_subcommand)
+    return run_command("caption", run_subcommand, sys.argv[1:] if arguments is None else arguments)
 
 
 def describe(arguments: argparse.Namespace) -> int:
@@ -95,10 +97,18 @@ def _described(
 
     def deliver_or_say(job: Job, caption: Caption) -> None:
         if not caption.text and not caption.confidence:
-            print(f"caption: {shown(job.input.path)}: {_NOTHING_SEEN}", file=sys.stderr, flush=True)
+            say("caption", _NOTHING_SEEN, event="warning", path=job.input.path)
         deliver(job, caption)
 
-    summary = run(jobs, process, deliver_or_say, command="caption", report=arguments.report, unit="photo")
+    summary = run(
+        jobs,
+        process,
+        deliver_or_say,
+        command="caption",
+        report=arguments.report,
+        unit="photo",
+        stages=STAGES,
+    )
     return summary.exit_status
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,7 @@ from caption.output.tables import CaptionTable
 from caption.sources import PIPED, SHEET, Pictures
 from common.commands.batch import plan_outputs, write_outputs
 from common.commands.inputs import Input
-from common.commands.ledger import Ledger, Source, row_state
+from common.commands.ledger import Ledger, Sources, row_state
 from common.commands.options import read_options
 from common.commands.outputs import Job, plan_file, why_again, why_not
 from common.commands.paths import require_apart
@@ -65,8 +66,8 @@ def destination(
     in_folder = len(formats) > 1 or output.is_dir()
     paths = {one: output / f"captions.{one}" if in_folder else output for one in formats}
     jobs = _text_jobs(arguments, inputs, output, in_folder) if "txt" in formats else []
-    written = [*_outputs(jobs), *(paths[format] for format in formats if format in writers.TABLES)]
-    require_apart(_files_read(arguments, inputs), written)
+    written = (paths[format] for format in formats if format in writers.TABLES)
+    require_apart(_files_read(arguments, inputs), chain(_outputs(jobs), written))
     tables = [
         CaptionTable(paths[format], format, arguments.overwrite, pictures.open)
         for format in formats
@@ -92,11 +93,11 @@ def _with_rows(
 ) -> tuple[list[Job], Callable[[Job, Caption], None]]:
     """The same jobs, and a row of each table for their photographs; the ledger is of the tables' folder."""
     left: dict[str, list[CaptionTable]] = {}
-    place = ledger.folder.resolve()
+    sources = Sources(ledger.folder.resolve())
 
     def planned(job: Job) -> Job:
         path, remarks = job.input.path, [job.remark]
-        remembered = dataclasses.replace(job, ledger=ledger, source=Source.of(job.input, place))
+        remembered = dataclasses.replace(job, ledger=ledger, source=sources.of(job.input))
         left[path] = [table for table in tables if path not in table.captions]
         for table in tables:
             if path not in table.captions:
@@ -241,9 +242,9 @@ def _files_read(arguments: argparse.Namespace, inputs: Sequence[Input]) -> list[
     return [*(one.path for one in inputs), *arguments.list]
 
 
-def _outputs(jobs: Iterable[Job]) -> list[Location]:
+def _outputs(jobs: Iterable[Job]) -> Iterator[Location]:
     """All files that jobs write."""
-    return [path for job in jobs for path in job.outputs.values()]
+    return (path for job in jobs for path in job.outputs.values())
 
 
 def _refuse_piped(inputs: Sequence[Input], option: str) -> None:

@@ -12,9 +12,9 @@ import stat
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BytesIO
+from io import BufferedReader, BytesIO, FileIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import torch
@@ -23,7 +23,11 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from torch import Tensor
 
 from common import stores
-from common.errors import InputError
+from common.errors import OUT_OF_MEMORY, InputError
+from common.stages import DECODE, READ, stage
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 SIZE = 224
 
@@ -61,7 +65,8 @@ def load_image(source: Source) -> Tensor:
         InputError: if the file is missing, empty, no picture, truncated or absurdly large.
         TypeError, ValueError: if the source is nothing of these.
     """
-    return to_tensor(open_image(source))
+    with stage(DECODE):
+        return to_tensor(open_image(source))
 
 
 def open_image(source: Source) -> Image.Image:
@@ -71,7 +76,8 @@ def open_image(source: Source) -> Image.Image:
     """
     name = os.fspath(source) if isinstance(source, str | Path) else str(getattr(source, "name", "picture"))
     if isinstance(source, str) and stores.is_url(source):
-        source = stores.read(source, MOST_BYTES)
+        with stage(READ):
+            source = stores.read(source, MOST_BYTES)
     if isinstance(source, np.ndarray):
         source = _from_array(source)
     elif isinstance(source, bytes | bytearray | memoryview):
@@ -96,6 +102,8 @@ def open_image(source: Source) -> Image.Image:
         raise InputError(name, "is too large; make it smaller") from error
     except UnidentifiedImageError as error:
         raise InputError(name, "is not a picture that can be read") from error
+    except MemoryError as error:
+        raise InputError(name, OUT_OF_MEMORY) from error
     except Exception as error:  # decoders report damage with whatever comes first
         raise InputError(name, f"is damaged ({str(error) or type(error).__name__})") from error
 
@@ -130,14 +138,30 @@ def is_blank(picture: Tensor) -> bool:
 def _opened(source: str | Path | BinaryIO) -> Iterator[BinaryIO]:
     """A file as it can be read to and fro, from its beginning; it is closed again if it was opened here."""
     if isinstance(source, str | Path):
-        _require_file(Path(source))
-        with Path(source).open("rb") as file:
+        with stage(READ):
+            _require_file(Path(source))
+            raw = _TimedFile(source)
+        with BufferedReader(raw) as file:
             yield file
     elif source.seekable():
         source.seek(0)
         yield source
     else:
         yield BytesIO(source.read())
+
+
+class _TimedFile(FileIO):
+    """A file whose readers wait for the disk in a stage of its own, whatever decodes what they read."""
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int | None:
+        """Read some bytes."""
+        with stage(READ):
+            return super().readinto(buffer)
+
+    def readall(self) -> bytes:
+        """Read the rest."""
+        with stage(READ):
+            return super().readall()
 
 
 def _require_file(path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Literal
 
 from common.commands.options import Device, Precision
 from common.models.fields import check
+from common.stages import DECODE, NETWORK, READ, SEARCH, WRITE
 
 # The encoder that ships; `caption.model.encoder` knows the others.
 LITE0 = "efficientnet_lite0"
@@ -17,6 +18,10 @@ EncoderPart = Literal["all", "upper"]
 
 # Photographs are decoded in this many threads while the network describes those before.
 LOADERS = 2
+
+# What a photograph goes through, each with its seconds in reports: the network is the encoder, the search the
+# decoder's.
+STAGES = (READ, DECODE, NETWORK, SEARCH, WRITE)
 
 # More is refused. A hypothesis takes some 0.25 MB while it is followed, so that a batch stays below 1 GB; and
 # the search compares all continuations of a beam, which grow with its square.

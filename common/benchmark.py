@@ -1,7 +1,9 @@
 """What variable length costs: PyTorch's packed sequences beside the recurrent core, in one run.
 
 `python -m common.benchmark` times a forward and backward pass of one bidirectional layer over sequences of
-unlike length, and prints the ratio. Both get the same weights and give the same results.
+unlike length. Both get the same weights and give the same results. `--scale` tells instead what very many
+inputs cost. Both applications' benchmarks print their tables as this one does: seconds, ratios in the same
+run, and what is reached of the machine's own ceiling, which is its multiplication of large matrices.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import argparse
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import get_args
@@ -21,14 +23,16 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from common.commands.command import at_least, run_command
 from common.core.recurrent import Cell, RecurrentConfig, RecurrentStack
+from common.scale import print_scale
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Median seconds of a forward and backward pass."""
+    """Median seconds of a forward and backward pass, and the multiplications and additions that it takes."""
 
     packed: float
     ours: float
+    operations: float
 
     @property
     def ratio(self) -> float:
@@ -90,7 +94,59 @@ def compare(
     def seconds(forward: Callable[[], Tensor]) -> float:
         return statistics.median(timings(lambda: forward().sum().backward(), repeats))
 
-    return Timing(packed=seconds(packed), ours=seconds(ours))
+    # A step multiplies with each weight once, and twice more on the way back.
+    weights = sum(weight.numel() for weight in stack.parameters() if weight.ndim > 1)
+    operations = 3 * 2.0 * weights * int(lengths.sum())
+    return Timing(packed=seconds(packed), ours=seconds(ours), operations=operations)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a benchmark's table.
+
+    Attributes:
+        name: who did it.
+        seconds: of the fastest run.
+        value: the same by another measure, as a person compares it; shown as text.
+        operations: multiplications and additions that it took; None where nobody has counted them.
+    """
+
+    name: str
+    seconds: float
+    value: str
+    operations: float | None = None
+
+
+def table(heading: str, measure: str, rows: Sequence[Row], ceiling: float) -> str:
+    """Rows as text, each beside the first and beside what the machine can reach.
+
+    Args:
+        heading: what all rows have in common.
+        measure: what `Row.value` is.
+        rows: at least one.
+        ceiling: operations a second that the machine reaches when it multiplies large matrices.
+    """
+    titles = f"{'times ours':>10} {'GFLOP/s':>8} {'of ceiling':>10}"
+    lines = [f"{heading:44} {'seconds':>8} {measure:>18} {titles}"]
+    for row in rows:
+        ratio = row.seconds / rows[0].seconds
+        line = f"  {row.name:42} {row.seconds:8.3f} {row.value:>18} {ratio:10.2f}"
+        if row.operations is not None:
+            speed = row.operations / row.seconds
+            line += f" {speed / 1e9:8.1f} {speed / ceiling:10.0%}"
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def multiplication_speed(dtype: torch.dtype = torch.float32, repeats: int = 3, size: int = 1024) -> float:
+    """Operations a second that this machine reaches when it multiplies two matrices."""
+    left, right = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
+
+    def multiply() -> None:
+        for _ in range(10):
+            torch.mm(left, right)
+
+    return 10 * 2.0 * size**3 / min(timings(multiply, repeats))
 
 
 def timings(work: Callable[[], object], repeats: int) -> list[float]:
@@ -110,6 +166,14 @@ def main() -> int:
         prog="python -m common.benchmark",
         description="Packed sequences beside the recurrent core: seconds of a forward and backward pass.",
     )
+    parser.add_argument(
+        "--scale",
+        type=at_least(1000),
+        nargs="?",
+        const=100_000,
+        metavar="FILES",
+        help="instead: what listing, planning and remembering 1000 to FILES inputs costs (100000)",
+    )
     parser.add_argument("--cell", choices=get_args(Cell), default="lstm", help="(%(default)s)")
     for name, default in [("hidden-size", 320), ("batch", 32), ("steps", 375), ("repeats", 3)]:
         parser.add_argument(f"--{name}", type=at_least(1), default=default, metavar="N", help="(%(default)s)")
@@ -117,6 +181,9 @@ def main() -> int:
         "--threads", type=at_least(1), nargs="+", default=[1, 2], metavar="N", help="each is timed (1 2)"
     )
     arguments = parser.parse_args()
+    if arguments.scale is not None:
+        print_scale(arguments.scale)
+        return 0
     print(
         f"one bidirectional {arguments.cell} layer of {arguments.hidden_size} units, "
         f"{arguments.batch} sequences of {arguments.steps // 2} to {arguments.steps} steps"
@@ -126,11 +193,13 @@ def main() -> int:
         timing = compare(
             arguments.cell, arguments.hidden_size, arguments.batch, arguments.steps, arguments.repeats
         )
-        print(
-            f"{threads} threads: packed {timing.packed:.2f} s, ours {timing.ours:.2f} s, "
-            f"ratio {timing.ratio:.1f}",
-            flush=True,
-        )
+        rows = [
+            Row("the recurrent core", timing.ours, "", timing.operations),
+            Row("PyTorch's packed sequences", timing.packed, "", timing.operations),
+        ]
+        ceiling = multiplication_speed(repeats=arguments.repeats)
+        print(f"\n{table(f'{threads} threads', '', rows, ceiling)}")
+        print(f"  the ceiling, 1024 x 1024 products: {ceiling / 1e9:.1f} GFLOP/s", flush=True)
     return 0
 
 

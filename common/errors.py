@@ -5,6 +5,7 @@ Everything else that is raised is a bug and shows its traceback.
 
 from __future__ import annotations
 
+import errno
 import traceback
 from os import PathLike, fspath
 
@@ -55,12 +56,12 @@ class OutputError(InputError):
 
 
 class UnexpectedError(InputError):
-    """A bug that one input brought to light: that input fails, and the others are done.
+    """A bug that one input brought to light, or too little memory for it: it fails, and the others are done.
 
     Args:
         path: the input.
         reason: the exception in a line.
-        log: its traceback.
+        log: its traceback; empty where the program is not to blame.
     """
 
     def __init__(self, path: str | PathLike[str], reason: str, log: str) -> None:
@@ -73,5 +74,18 @@ class UnexpectedError(InputError):
     @staticmethod
     def of(path: str | PathLike[str], error: Exception) -> UnexpectedError:
         """What became of an input, from the exception that it raised."""
+        if is_out_of_memory(error):
+            return UnexpectedError(path, OUT_OF_MEMORY, "")
         reason = f"cannot be done because of a mistake in this program ({type(error).__name__}: {error})"
         return UnexpectedError(path, reason, "".join(traceback.format_exception(error)))
+
+
+OUT_OF_MEMORY = "needs more memory than there is; free some, or cut it into parts"
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory was refused: by Python, by PyTorch (for which it is a RuntimeError), by the system."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    text = str(error).casefold()
+    return isinstance(error, RuntimeError) and ("can't allocate memory" in text or "out of memory" in text)

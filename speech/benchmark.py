@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from common.benchmark import timings
+from common.benchmark import Row, multiplication_speed, table, timings
 from common.commands.command import at_least, run_command
 from common.errors import InputError
 from common.manifest import read_manifest
@@ -33,6 +33,8 @@ from speech.stages import STAGES, encode, stage_costs
 # What recordings are stored in, with the encoder and the sample rate.
 STORED = {"opus": ("libopus", 48_000), "mp3": ("libmp3lame", 44_100)}
 
+_BOUND = "the bound: the network's products alone"
+
 SAMPLES = Path(__file__).parent / "samples"
 
 
@@ -44,11 +46,13 @@ class Cost:
         name: who did it.
         seconds: for all recordings.
         audio_seconds: how long the recordings last.
+        operations: multiplications and additions that it took; None where nobody has counted them.
     """
 
     name: str
     seconds: float
     audio_seconds: float
+    operations: float | None = None
 
     @property
     def real_time_factor(self) -> float:
@@ -94,19 +98,20 @@ def compare(
         for samples in recordings:
             recognizer.transcribe(samples, options)
 
-    def cost(name: str, work: Callable[[], None]) -> Cost:
-        return Cost(name, _fastest(work, repeats), audio_seconds)
+    def cost(name: str, work: Callable[[], None], operations: float | None = None) -> Cost:
+        return Cost(name, _fastest(work, repeats), audio_seconds, operations)
+
+    operations = operations_per_second(recognizer.acoustic.network) * audio_seconds
 
     costs = [recognised(f"speech, {options}", options)]
     greedy = DecodingOptions(beam=1)
     if options != greedy:
         costs.append(recognised(f"speech, {greedy}", greedy))
     costs.append(cost(f"speech, {options}, one by one", lambda: alone(options)))
-    costs.append(cost("speech, the network alone", lambda: _run_network(recognizer, batches)))
+    costs.append(cost("speech, the network alone", lambda: _run_network(recognizer, batches), operations))
     costs += [cost(name, work) for name, work in peers(ordered, threads, beside).items()]
-    operations = operations_per_second(recognizer.acoustic.network) * audio_seconds
     bound = operations / multiplication_speed(recognizer.acoustic.dtype, repeats)
-    return [*costs, Cost("the bound: the network's products alone", bound, audio_seconds)]
+    return [*costs, Cost(_BOUND, bound, audio_seconds, operations)]
 
 
 def operations_per_second(network: SpeechNetwork) -> float:
@@ -117,17 +122,6 @@ def operations_per_second(network: SpeechNetwork) -> float:
         if parameter.ndim > 1
     )
     return 2.0 * products / network.config.step_seconds
-
-
-def multiplication_speed(dtype: torch.dtype = torch.float32, repeats: int = 3, size: int = 1024) -> float:
-    """Operations a second that this machine reaches when it multiplies two matrices."""
-    left, right = torch.randn(size, size).to(dtype), torch.randn(size, size).to(dtype)
-
-    def multiply() -> None:
-        for _ in range(10):
-            torch.mm(left, right)
-
-    return 10 * 2.0 * size**3 / _fastest(multiply, repeats)
 
 
 def print_stages(recognizer: Recognizer, samples: Tensor, repeats: int) -> None:
@@ -236,10 +230,9 @@ def main() -> int:
         costs = compare(
             recognizer, recordings, DecodingOptions(), batch_size, repeats, threads, arguments.peers
         )
-        print(f"\n{threads} threads{'':32} seconds  real-time factor  times ours")
-        for cost in costs:
-            ratio = cost.seconds / costs[0].seconds
-            print(f"  {cost.name:39} {cost.seconds:7.2f}  {cost.real_time_factor:16.4f}  {ratio:10.2f}")
+        lines = [Row(one.name, one.seconds, f"{one.real_time_factor:.4f}", one.operations) for one in costs]
+        ceiling = (costs[-1].operations or 0.0) / costs[-1].seconds  # of the bound
+        print(f"\n{table(f'{threads} threads', 'real-time factor', lines, ceiling)}")
     print_stages(Recognizer.load(arguments.model, threads=1), torch.cat(recordings), arguments.repeats)
     ours, bare = cold_start(paths[0], arguments.model, arguments.repeats)
     print(f"\ncold start: a transcript in {ours:.2f} s, import torch, torchaudio in {bare:.2f} s", end="")

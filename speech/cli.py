@@ -32,7 +32,7 @@ from speech.destinations import (
     require_alignment_apart,
 )
 from speech.makers import MAKERS
-from speech.options import DecodingOptions
+from speech.options import STAGES, DecodingOptions
 from speech.output.live import live_printer
 from speech.output.writers import LINE_FORMATS, WRITERS, as_json
 
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parsed = make_speech_parser().parse_args(arguments)
         return subcommands[parsed.subcommand](parsed)
 
-    return run_command("speech", run_subcommand)
+    return run_command("speech", run_subcommand, sys.argv[1:] if arguments is None else arguments)
 
 
 def transcribe(arguments: argparse.Namespace) -> int:
@@ -101,6 +101,7 @@ def transcribe(arguments: argparse.Namespace) -> int:
         partly=_is_partly,
         unit="recording",
         meter=hours,
+        stages=STAGES,
     )
     return summary.exit_status
 
@@ -135,8 +136,8 @@ def _outcomes(
         audio=_audio(arguments),
     )
     with closing(transcripts):
-        for number, result, took in transcripts:
-            yield Outcome(tried[number], result, took)
+        for number, result, stages in transcripts:
+            yield Outcome(tried[number], result, sum(stages.values()), stages)
 
 
 def _on_cluster(

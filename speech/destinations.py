@@ -10,6 +10,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 
 from common.commands.inputs import Input, collect_inputs, say_passed_over
@@ -69,9 +70,10 @@ def chosen_jobs(arguments: argparse.Namespace, inputs: Sequence[Input], formats:
         jobs = [plan_file(inputs[0], output, formats[0], arguments.overwrite, _settings(arguments))]
     else:
         jobs = plan_outputs(inputs, output, formats, arguments.overwrite, _settings(arguments))
-    read = [*(one.path for one in inputs), *arguments.list, arguments.grammar]
-    written = [arguments.report, *(path for job in jobs for path in job.outputs.values())]
-    require_apart(*([path for path in paths if path is not None] for paths in (read, written)))
+    named = [path for path in (*arguments.list, arguments.grammar) if path is not None]
+    report = [] if arguments.report is None else [arguments.report]
+    outputs = (path for job in jobs for path in job.outputs.values())
+    require_apart(chain((one.path for one in inputs), named), chain(report, outputs))
     return jobs
 
 

@@ -9,6 +9,10 @@ from pathlib import Path
 from common.commands.options import Device, Precision
 from common.errors import InputError, OptionError
 from common.models.fields import check
+from common.stages import DECODE, DETECT, FEATURES, NETWORK, READ, SEARCH, WRITE
+
+# What a recording goes through, each with its seconds in reports.
+STAGES = (READ, DECODE, DETECT, FEATURES, NETWORK, SEARCH, WRITE)
 
 
 @dataclass(frozen=True)

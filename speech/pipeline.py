@@ -6,18 +6,18 @@ A thread reads ahead, segments of like length are processed together, and other 
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 
 from common.commands.processes import Helpers
 from common.errors import UnexpectedError
+from common.stages import Stopwatch
 from speech.pool import RecordingEnd, SegmentFeatures, batches, pools, read_ahead
 from speech.transcript import Part, Recording
 
-# What was made of each segment of a batch, or why nothing was, and the seconds that it took.
-Timed = tuple[Sequence[Part | UnexpectedError], float]
+# What was made of each segment of a batch, or why nothing was, and the seconds that it took by stage.
+Timed = tuple[Sequence[Part | UnexpectedError], Mapping[str, float]]
 
 
 def process_segments(
@@ -54,12 +54,14 @@ def process_segments(
                 yield []  # nothing is said in what was read: that is done as well
 
     with closing(waiting()) as found, closing(helpers.work(partial(timed, process), found)) as results:
-        for batch, (parts, seconds) in results:
-            share = seconds / max(1e-9, sum(one.sound_seconds for one in batch))
+        for batch, (parts, stages) in results:
+            sound = max(1e-9, sum(one.sound_seconds for one in batch))
             for segment, part in zip(batch, parts, strict=True):
                 # It is there no more if its rest could not be read.
                 if (recording := recordings.get(segment.number)) is not None:
-                    report(recording.add(segment, part, share * segment.sound_seconds))
+                    share = segment.sound_seconds / sound
+                    shares = {name: share * seconds for name, seconds in stages.items()}
+                    report(recording.add(segment, part, shares))
             for number in [number for number, one in recordings.items() if one.done]:
                 report(recordings[number].rest)
                 yield number, recordings.pop(number)
@@ -68,19 +70,20 @@ def process_segments(
 def timed(
     process: Callable[[Sequence[SegmentFeatures]], list[Part]], batch: Sequence[SegmentFeatures]
 ) -> Timed[Part]:
-    """What is made of a batch, which may be empty, and the seconds that it takes.
+    """What is made of a batch, which may be empty, and the seconds that it takes by stage.
 
     A segment that cannot be processed because of a mistake in this program costs its own recording, not those
     beside it: what raised as a batch is tried one by one.
     """
-    started = time.perf_counter()
+    watch = Stopwatch()
     parts: Sequence[Part | UnexpectedError]
-    try:
-        parts = process(batch) if batch else []
-    except Exception:
-        alone = partial(_alone, process)
-        parts = [alone(segment) for segment in batch]
-    return parts, time.perf_counter() - started
+    with watch.running():
+        try:
+            parts = process(batch) if batch else []
+        except Exception:
+            alone = partial(_alone, process)
+            parts = [alone(segment) for segment in batch]
+    return parts, watch.seconds
 
 
 def _alone(

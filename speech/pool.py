@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -61,7 +61,7 @@ class RecordingEnd:
     Attributes:
         name: of the recording, for messages.
         duration: seconds of the recording, those before its sound begins included.
-        seconds: that the reading took.
+        stages: seconds that the reading took, by stage.
         offset: seconds of the recording before its sound begins.
         warnings: what about it a person should know.
     """
@@ -70,7 +70,7 @@ class RecordingEnd:
     segments: int
     duration: float
     problem: InputError | None
-    seconds: float
+    stages: Mapping[str, float]
     offset: float = 0.0
     warnings: tuple[str, ...] = ()
     name: str = "recording"

@@ -7,7 +7,6 @@ it is and what about it a person should know. Times are on the recording's own c
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor
 
 from common.errors import InputError, UnexpectedError
+from common.stages import DECODE, DETECT, FEATURES, Stopwatch
 from speech.pool import RecordingEnd, SegmentFeatures
 from speech.sound.audio import SAMPLE_RATE, AudioOptions, AudioReader, is_silence, not_recorded
 from speech.sound.detector import Detector
@@ -43,24 +43,17 @@ def read_segments(
     """
     audio = audio or AudioOptions()
     reader = SamplesReader(source, audio) if isinstance(source, Tensor) else AudioReader(source, audio)
-    started, waited = time.perf_counter(), 0.0
     cutter = _Cutter(detector)
     count = 0
     problem: InputError | None = None
     try:
         for channel, segment in cutter.segments(reader):
-            ready = SegmentFeatures(
-                number,
-                count,
-                segment.start_seconds + reader.offset_seconds,
-                features(segment.samples),
-                len(segment.samples) / SAMPLE_RATE,
-                channel + 1 if audio.split_channels else None,
-            )
+            with cutter.watch.of(FEATURES):
+                log_mel = features(segment.samples)
+            start, sound = segment.start_seconds + reader.offset_seconds, len(segment.samples) / SAMPLE_RATE
+            heard = channel + 1 if audio.split_channels else None
+            yield SegmentFeatures(number, count, start, log_mel, sound, heard)
             count += 1
-            paused = time.perf_counter()
-            yield ready
-            waited += time.perf_counter() - paused
         if not cutter.length:
             problem = InputError(reader.name, not_recorded(0.0))
     except InputError as error:
@@ -71,9 +64,8 @@ def read_segments(
     warnings = tuple(reader.warnings)
     if cutter.length and is_silence(cutter.spread):
         warnings += (not_recorded(seconds),)
-    spent = time.perf_counter() - started - waited
-    offset = reader.offset_seconds
-    yield RecordingEnd(number, count, seconds + offset, problem, spent, offset, warnings, reader.name)
+    offset, stages = reader.offset_seconds, cutter.watch.seconds
+    yield RecordingEnd(number, count, seconds + offset, problem, stages, offset, warnings, reader.name)
 
 
 def read_all(
@@ -112,13 +104,19 @@ class _Cutter:
     def __init__(self, detector: Detector) -> None:
         self.length = 0  # samples
         self.spread = 0.0  # of the channel where it is largest
+        self.watch = Stopwatch()
         self._detector = detector
 
     def segments(self, pieces: AudioReader | SamplesReader) -> Iterator[tuple[int, SoundSegment]]:
         """The segments of all channels, each with the number of its channel from 0."""
         splitters: list[RecordingSplitter] = []
         lowest = highest = torch.zeros(0)
-        for piece in pieces:
+        left = iter(pieces)
+        while True:
+            with self.watch.of(DECODE):
+                piece = next(left, None)
+            if piece is None:
+                break
             if not piece.shape[1]:
                 continue
             if not splitters:
@@ -129,8 +127,12 @@ class _Cutter:
             self.length += piece.shape[1]
             self.spread = float((highest - lowest).max())
             for channel, splitter in enumerate(splitters):
-                for segment in splitter.feed(piece[channel]):
+                with self.watch.of(DETECT):
+                    found = splitter.feed(piece[channel])
+                for segment in found:
                     yield channel, segment
         for channel, splitter in enumerate(splitters):
-            for segment in splitter.finish():
+            with self.watch.of(DETECT):
+                found = splitter.finish()
+            for segment in found:
                 yield channel, segment

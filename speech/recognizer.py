@@ -6,7 +6,7 @@ print(Recognizer.load().transcribe("talk.mp3").text)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -161,7 +161,7 @@ class Recognizer:
         helpers: WordHelpers | None = None,
         audio: AudioOptions | None = None,
         sample_rate: int = SAMPLE_RATE,
-    ) -> Generator[tuple[int, Transcript | InputError, float], None, None]:
+    ) -> Generator[tuple[int, Transcript | InputError, Mapping[str, float]], None, None]:
         """Transcribe any number of recordings of any length, in memory that depends on neither.
 
         A thread reads ahead. Segments of several recordings are put in order of their length, so that those
@@ -178,7 +178,7 @@ class Recognizer:
 
         Yields:
             As soon as a recording is done: its number, what was said in it or why it cannot be read, and the
-            seconds that it took.
+            seconds that it took by stage (`speech.options.STAGES`), those of helpers included.
         """
         options = options or DecodingOptions()
         self.finder.decoder(options)  # what cannot be used is said before anything is read
@@ -189,7 +189,7 @@ class Recognizer:
         helpers = helpers or Helpers.none()
         items = read_all(sources, self.acoustic.log_mel, self.detector(), audio, sample_rate)
         for number, recording in process_segments(items, words_of, batch_size, helpers, progress):
-            yield number, recording.result(joined), recording.seconds
+            yield number, recording.result(joined), recording.stages
 
     def helpers(self, count: int, options: DecodingOptions | None = None) -> WordHelpers:
         """Processes that recognise beside this one; see `common.commands.processes.Helpers`, and close them.

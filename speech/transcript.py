@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 from common.errors import InputError, UnexpectedError
+from common.stages import summed
 from speech.placing.alignment import Word
 from speech.pool import RecordingEnd, SegmentFeatures
 
@@ -112,23 +113,25 @@ class Recording(Generic[Part]):
     failed: dict[int, UnexpectedError] = field(default_factory=dict)  # why there is none of a segment
     channels: dict[int, int | None] = field(default_factory=dict)  # likewise
     end: RecordingEnd | None = None
-    seconds: float = 0.0
+    stages: dict[str, float] = field(default_factory=dict)  # seconds that it took, by stage
     reported: float = 0.0  # seconds of sound of which `progress` knows
 
     def take(self, item: SegmentFeatures | RecordingEnd) -> None:
         """Note what was read."""
         if isinstance(item, RecordingEnd):
             self.end = item
-            self.seconds += item.seconds
+            self.stages = summed([self.stages, item.stages])
 
-    def add(self, segment: SegmentFeatures, part: Part | UnexpectedError, seconds: float) -> float:
+    def add(
+        self, segment: SegmentFeatures, part: Part | UnexpectedError, stages: Mapping[str, float]
+    ) -> float:
         """Add what was made of a segment; gives the seconds of sound up to there that are news."""
         if isinstance(part, UnexpectedError):
             self.failed[segment.index] = part
         else:
             self.parts[segment.index] = part
         self.channels[segment.index] = segment.channel
-        self.seconds += seconds
+        self.stages = summed([self.stages, stages])
         # What lies before a segment is done with it: pauses count too, but nothing counts twice.
         news = max(0.0, segment.start_seconds + segment.sound_seconds - self.reported)
         self.reported += news

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import torch
 
+from common.stages import NETWORK, SEARCH, stage
 from speech.acoustic import AcousticModel
 from speech.language.lexicon import Lexicon
 from speech.language.loading import AnyLanguageModel, load_any_language_model
 from speech.language.ngram import NgramModel
 from speech.language.vocabulary import SPECIAL
 from speech.options import DecodingOptions
-from speech.placing.alignment import Word, forced_path, words_of_path
+from speech.placing.alignment import Emissions, Word, forced_path, words_of_path
 from speech.pool import SegmentFeatures
 from speech.search.decoding import Decoder, least_wrong
 
@@ -68,8 +69,13 @@ class WordFinder:
     @torch.inference_mode()
     def words(self, segments: Sequence[SegmentFeatures], options: DecodingOptions) -> list[tuple[Word, ...]]:
         """The words of each segment of a batch, with their times in the recording."""
-        emissions = self.acoustic.emissions(segments)
-        decoder = self.decoder(options)
+        with stage(NETWORK):
+            emissions = self.acoustic.emissions(segments)
+        with stage(SEARCH):
+            return self._found(emissions, self.decoder(options))
+
+    def _found(self, emissions: Sequence[Emissions], decoder: Decoder) -> list[tuple[Word, ...]]:
+        """The words that a search finds in the network's answers."""
         if decoder.is_greedy:
             paths = [one.log_probs.argmax(dim=-1).tolist() for one in emissions]
         else:

@@ -32,8 +32,8 @@ TEXTBOOK = ("common.core", "common.lessons")
 # The order of the rooms and packages of a floor: each imports from those before it, and from itself. What a
 # room names for its types alone (`if TYPE_CHECKING`) does not count, as nothing is imported then.
 ORDER = {
-    "common": """errors stores locations files manifest bleu pronunciations core models commands training
-        benchmark lessons""",
+    "common": """errors stores locations files manifest stages bleu pronunciations core models commands
+         training scale benchmark lessons""",
     "speech": """bundled options sound model language search placing output pool sources acoustic
         word_finder transcript original_text reading pipeline aligner stream recognizer measuring training
         export peers stages benchmark arguments destinations makers cli""",

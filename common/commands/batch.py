@@ -14,22 +14,25 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
+from common.commands.account import Account
+from common.commands.account import Summary as Summary
 from common.commands.outputs import Job
 from common.commands.outputs import plan_outputs as plan_outputs
 from common.commands.progress import Meter as Meter
 from common.commands.progress import Report, progress_bar
-from common.errors import InputError, UnexpectedError, shown
+from common.errors import InputError, UnexpectedError
 from common.files import OutputError
 from common.files import write_whole as write_whole
 from common.locations import Location
+from common.stages import WRITE, Stopwatch, summed
 
 Loaded = TypeVar("Loaded")
 Result = TypeVar("Result")
@@ -37,35 +40,16 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Outcome(Generic[Result]):
-    """What became of a job: its result or the error that a person can cause, and the seconds it took."""
+    """What became of a job: its result or the error that a person can cause, and the seconds it took.
+
+    Attributes:
+        stages: seconds by stage, as far as they were measured.
+    """
 
     job: Job
     result: Result | InputError
     seconds: float
-
-
-@dataclass(frozen=True)
-class Summary:
-    """How many inputs were done now - some of them only in part -, had been done before, and failed."""
-
-    done: int = 0
-    skipped: int = 0
-    failed: int = 0
-    partly: int = 0
-
-    @property
-    def exit_status(self) -> int:
-        """1 if an input failed or could only be read in part, otherwise 0."""
-        return 1 if self.failed or self.partly else 0
-
-    def __str__(self) -> str:
-        """The summary in words."""
-        parts = [f"{self.done} done ({self.partly} only in part)" if self.partly else f"{self.done} done"]
-        if self.skipped:
-            parts.append(f"{self.skipped} already there (--overwrite does them again)")
-        if self.failed:
-            parts.append(f"{self.failed} failed")
-        return ", ".join(parts)
+    stages: Mapping[str, float] = field(default_factory=dict)
 
 
 def in_batches(
@@ -107,6 +91,7 @@ def run(
     partly: Callable[[Result], bool] | None = None,
     unit: str = "file",
     meter: Meter | None = None,
+    stages: Sequence[str] = (),
 ) -> Summary:
     """Do the jobs that are left, deliver each result, and say what became of every input.
 
@@ -122,8 +107,8 @@ def run(
         deliver: takes a result to where it belongs; `write_outputs` makes one. May raise `InputError`.
         command: name of the command, in front of errors.
         report: a TSV file that is written line by line, for a store put there at the end: path, status (done,
-            warning, skipped, failed), seconds, the details, reason (of a mistake of the program, with the
-            traceback).
+            warning, skipped, failed), seconds, the details, seconds of each stage, reason (of a mistake of
+            the program, with the traceback). The last line, of status `total`, adds them up.
         details: more columns of the report, by name, from a result.
         warnings: what about a result that was delivered a person should know: a line each on standard error,
             and together the reason in the report, where the status is then `warning`.
@@ -131,6 +116,8 @@ def run(
         unit: what the progress bar counts.
         meter: counted by the progress bar instead, while `process` advances it; even for a single input, if
             it takes longer than a second.
+        stages: names of the stages of which outcomes tell the seconds, in order; `write`, if it is among
+            them, is measured here. Their sums stand in the last line on standard error.
 
     Raises:
         InputError: if the report cannot be written.
@@ -138,10 +125,10 @@ def run(
     left = [job for job in jobs if not job.done and job.input.problem is None]
     details = details or {}
     with ExitStack() as stack:
-        table = stack.enter_context(Report(report, tuple(details)))
+        table = stack.enter_context(Report(report, (*details, *stages)))
         bar = progress_bar(len(left), unit, meter)
         stack.callback(bar.close)
-        account = _Account(command, table, tuple(details.values()), warnings, partly)
+        account = Account(command, table, tuple(details.values()), warnings, partly, stages)
         account.open(jobs)
         outcomes = process(left) if left else ()
         if isinstance(outcomes, Generator):
@@ -149,8 +136,11 @@ def run(
         stopped = False
         try:
             for outcome in outcomes:
-                result = _delivered(outcome, deliver)
-                account.add(outcome.job, result, outcome.seconds)
+                watch = Stopwatch()
+                with watch.of(WRITE):
+                    result = _delivered(outcome, deliver)
+                seconds = outcome.seconds + watch.seconds[WRITE]
+                account.add(outcome.job, result, seconds, summed([outcome.stages, watch.seconds]))
                 stopped = isinstance(result, OutputError)
                 if stopped:
                     break
@@ -160,80 +150,12 @@ def run(
             bar.close()
             error.args = (account.say_stopped(len(jobs)),)  # it is said
             raise
-        summary = account.summary
         if stopped:
             bar.close()
             account.say_stopped(len(jobs))
-        elif len(jobs) > 1 and (summary.failed or summary.skipped or summary.partly):
-            print(f"{command}: {summary}", file=sys.stderr, flush=True)
-    return summary
-
-
-class _Account:
-    """What became of the inputs so far, said on standard error and in the report's table."""
-
-    def __init__(
-        self,
-        command: str,
-        table: Report,
-        details: Sequence[Callable[[Any], str]],
-        warnings: Callable[[Any], Sequence[str]] | None,
-        partly: Callable[[Any], bool] | None,
-    ) -> None:
-        self.summary = Summary()
-        self._command = command
-        self._table = table
-        self._details = details
-        self._warnings = warnings
-        self._partly = partly
-
-    def open(self, jobs: Sequence[Job]) -> None:
-        """Say what is to be known before anything is done, and what cannot be tried."""
-        remarks: dict[str, list[str]] = defaultdict(list)
-        for job in jobs:
-            if job.input.problem is not None:
-                self.add(job, InputError(job.input.path, job.input.problem), 0.0)
-            elif job.done:
-                self.summary = replace(self.summary, skipped=self.summary.skipped + 1)
-                self._table.add(job.input.path, "skipped", 0.0, [""] * len(self._details))
-            if job.remark is not None and job.input.problem is None:
-                remarks[job.remark].append(job.input.path)
-        for remark, (path, *others) in remarks.items():
-            more = f" (and {len(others)} more)" if others else ""
-            print(f"{self._command}: {shown(path)}{more}: {remark}", file=sys.stderr, flush=True)
-
-    def add(self, job: Job, result: object, seconds: float) -> None:
-        """Note what became of one input: a result that is delivered, or an error."""
-        from tqdm import tqdm
-
-        if not isinstance(result, InputError):
-            partly = self._partly is not None and self._partly(result)
-            done, parts = self.summary.done + 1, self.summary.partly + partly
-            self.summary = replace(self.summary, done=done, partly=parts)
-            values = [of_result(result) for of_result in self._details]
-            warnings = list(self._warnings(result)) if self._warnings is not None else []
-            for one in warnings:
-                with tqdm.external_write_mode(sys.stderr):
-                    print(f"{self._command}: {InputError(job.input.path, one)}", file=sys.stderr, flush=True)
-            status = "warning" if warnings else "done"
-            self._table.add(job.input.path, status, seconds, values, "; ".join(warnings))
-            return
-        self.summary = replace(self.summary, failed=self.summary.failed + 1)
-        path, log = job.input.path, result.log if isinstance(result, UnexpectedError) else ""
-        whole = result if result.path == path else InputError(path, str(result))
-        with tqdm.external_write_mode(sys.stderr):
-            print(f"{self._command}: {whole}", file=sys.stderr, flush=True)
-            if log and self._table.path is None:
-                print(log, file=sys.stderr, flush=True)
-        reason = f"{whole.reason}\n{log}" if log else whole.reason
-        self._table.add(path, "failed", seconds, [""] * len(self._details), reason)
-
-    def say_stopped(self, jobs: int) -> str:
-        """Say how far it came."""
-        done = self.summary
-        line = f"stopped; {done}, {jobs - done.done - done.skipped - done.failed} left"
-        print(f"{self._command}: {line}", file=sys.stderr, flush=True)
-        return line
+        else:
+            account.say_done(len(jobs))
+    return account.summary
 
 
 def _delivered(outcome: Outcome[Result], deliver: Callable[[Job, Result], None]) -> Result | InputError:
@@ -268,8 +190,8 @@ def write_outputs(render: Callable[[Result, str, str], str | bytes]) -> Callable
     return deliver
 
 
-# A job, what its input holds or why it cannot be read, and the seconds that loading took.
-_Loaded: TypeAlias = tuple[Job, Loaded | InputError, float]
+# A job, what its input holds or why it cannot be read, the seconds that loading took, and those by stage.
+_Loaded: TypeAlias = tuple[Job, Loaded | InputError, float, Mapping[str, float]]
 
 
 def _loaded_batches(
@@ -294,38 +216,43 @@ def _loaded_batches(
                 job, future = waiting.popleft()
                 for following in islice(left, 1):
                     waiting.append((following, pool.submit(_timed_load, load, following)))
-                loaded, seconds = future.result()
-                batch.append((job, loaded, seconds))
+                loaded, seconds, stages = future.result()
+                batch.append((job, loaded, seconds, stages))
                 good += not isinstance(loaded, InputError)
             yield batch
 
 
-def _timed_load(load: Callable[[str], Loaded], job: Job) -> tuple[Loaded | InputError, float]:
-    """What one input holds, or why it cannot be read, and the seconds that it took."""
-    started = time.perf_counter()
+def _timed_load(
+    load: Callable[[str], Loaded], job: Job
+) -> tuple[Loaded | InputError, float, Mapping[str, float]]:
+    """What one input holds, or why it cannot be read, the seconds that it took, and those by stage."""
+    started, watch = time.perf_counter(), Stopwatch()
     loaded: Loaded | InputError
     try:
-        loaded = load(job.input.path)
+        with watch.running():
+            loaded = load(job.input.path)
     except InputError as error:
         loaded = error
     except Exception as error:
         loaded = UnexpectedError.of(job.input.path, error)
-    return loaded, time.perf_counter() - started
+    return loaded, time.perf_counter() - started, watch.seconds
 
 
 def _outcomes(
     answer: Callable[[list[Loaded]], Sequence[Result | InputError]], batch: list[_Loaded[Loaded]]
 ) -> list[Outcome[Result]]:
-    """What became of each job of a batch."""
-    good = [(job, loaded) for job, loaded, _ in batch if not isinstance(loaded, InputError)]
-    started = time.perf_counter()
-    results = iter(_answers(answer, good) if good else [])
+    """What became of each job of a batch; those that could be read share its seconds evenly."""
+    good = [(job, loaded) for job, loaded, _, _ in batch if not isinstance(loaded, InputError)]
+    started, watch = time.perf_counter(), Stopwatch()
+    with watch.running():
+        results = iter(_answers(answer, good) if good else [])
     share = (time.perf_counter() - started) / max(1, len(good))
+    shares = {name: seconds / max(1, len(good)) for name, seconds in watch.seconds.items()}
     return [
-        Outcome(job, loaded, seconds)
+        Outcome(job, loaded, seconds, stages)
         if isinstance(loaded, InputError)
-        else Outcome(job, next(results), seconds + share)
-        for job, loaded, seconds in batch
+        else Outcome(job, next(results), seconds + share, summed([stages, shares]))
+        for job, loaded, seconds, stages in batch
     ]
 
 

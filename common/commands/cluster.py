@@ -17,7 +17,7 @@ import os
 import signal
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +27,7 @@ from common.commands.command import at_least
 from common.commands.inputs import Input
 from common.commands.outputs import Job
 from common.errors import InputError, UnexpectedError
+from common.stages import WRITE, Stopwatch, summed
 
 Result = TypeVar("Result")
 Process = Callable[[Iterable[Job]], Iterable[Outcome[Result]]]
@@ -37,8 +38,8 @@ MOST_DEATHS = 3  # of workers over one input, after which it is given up
 # Ray would tell its makers that it was begun, and give up on a machine that is busy.
 _SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "60"}
 
-# What became of a job of a batch, by its place there, and the seconds that it took.
-_Answer = tuple[int, Any, float]
+# What became of a job of a batch, by its place there, and the seconds that it took, also by stage.
+_Answer = tuple[int, Any, float, Mapping[str, float]]
 
 
 def add_engine_options(parser: argparse.ArgumentParser) -> None:
@@ -127,10 +128,15 @@ class _Worker:
         if self._process is None:
             self._process = self._prepare()
         places = {id(job): place for place, job in enumerate(jobs)}
-        return [
-            (places[id(outcome.job)], self._written(outcome), outcome.seconds)
-            for outcome in self._process(jobs)
-        ]
+        return [(places[id(outcome.job)], *self._timed(outcome)) for outcome in self._process(jobs)]
+
+    def _timed(self, outcome: Outcome[Any]) -> tuple[Any, float, Mapping[str, float]]:
+        """What `_written` gives, with the seconds that it took together with all before."""
+        watch = Stopwatch()
+        with watch.of(WRITE):
+            result = self._written(outcome)
+        seconds = outcome.seconds + watch.seconds[WRITE]
+        return result, seconds, summed([outcome.stages, watch.seconds])
 
     def _written(self, outcome: Outcome[Any]) -> Any:
         """A result whose outputs are written, or why there is none."""
@@ -215,12 +221,12 @@ def _pool(
         except ray.exceptions.RayTaskError as error:
             raise error.cause from error
         idle.append(worker)
-        for place, result, seconds in answers:
+        for place, result, seconds, stages in answers:
             job = batch[place]
             if isinstance(result, _Done):
-                yield Outcome(dataclasses.replace(job, outputs={}), result.result, seconds)
+                yield Outcome(dataclasses.replace(job, outputs={}), result.result, seconds, stages)
             else:
-                yield Outcome(job, result, seconds)
+                yield Outcome(job, result, seconds, stages)
 
 
 def _taken_up(batch: Sequence[Job], deaths: Counter[int], again: deque[list[Job]]) -> Iterator[Outcome[Any]]:

@@ -13,11 +13,13 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from common.commands.messages import LOG_FORMAT_HELP, LOG_FORMATS, is_json, log_as_asked, say
 from common.commands.streams import give_up_output, prepare_streams
 from common.errors import InputError, OptionError
 from common.locations import location
@@ -79,7 +81,8 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """End with status 2, as argparse does."""
-        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+        say(self.prog, f"{message}; see {self.prog} --help", event="usage", level="error")
+        self.exit(2)
 
 
 def add_subcommand(
@@ -144,7 +147,7 @@ def add_batch_options(
 
     They arrive as `inputs` and `list` (lists of str), `formats` (list of str in the order given, perhaps
     with doubles; None if none was asked for), `output` and `report` (Path, `StorePath` or None), `overwrite`
-    (bool).
+    (bool), `log_format` (str; `run_command` has heeded it).
 
     Args:
         parser: of the subcommand.
@@ -175,8 +178,12 @@ def add_batch_options(
     group.add_argument("--output", type=location, metavar="PATH", help=output)
     group.add_argument("--overwrite", action="store_true", help="do again what is there already")
     group.add_argument(
-        "--report", type=location, metavar="FILE", help="write what became of each input (TSV)"
+        "--report",
+        type=location,
+        metavar="FILE",
+        help="write what became of each input, and the seconds of each stage of it (TSV)",
     )
+    group.add_argument("--log-format", choices=LOG_FORMATS, default="text", help=LOG_FORMAT_HELP)
 
 
 def _formats_of(known: Sequence[str]) -> Callable[[str], list[str]]:
@@ -230,41 +237,53 @@ def _number(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
 
 
-def run_command(name: str, main: Callable[[], int | None]) -> int:
-    """Run what a command does, and turn its errors into what a person sees.
+def run_command(name: str, main: Callable[[], int | None], arguments: Sequence[str] = ()) -> int:
+    """Run what a command does, and turn its errors into what a person sees, or a program.
+
+    Args:
+        name: of the command, in front of what is said.
+        main: does it, and gives the exit status (None is 0).
+        arguments: of the command line, which may say how messages are written (`--log-format`).
 
     Returns:
-        The exit status: what `main` returned (None is 0), 1 after an `InputError` or where an extra is not
-        installed, which is one line on standard error, 130 after Ctrl-C, 143 if it is asked to end (SIGTERM),
-        141 if nobody reads standard output any more.
+        The exit status: what `main` returned, 1 after an `InputError` or where an extra is not installed,
+        which is one line on standard error, 130 after Ctrl-C, 143 if it is asked to end (SIGTERM), 141 if
+        nobody reads standard output any more.
     """
     prepare_streams()
-    try:
-        with _termination_as_interrupt():
-            status = main() or 0
-            sys.stdout.flush()
-    except InputError as error:
-        option = (
-            f"--{error.path.replace('_', '-')}: {error.reason}" if isinstance(error, OptionError) else error
-        )
-        print(f"{name}: {option}", file=sys.stderr)
-        give_up_output()
-        return 1
-    except ModuleNotFoundError as error:
-        missing = (error.name or "").partition(".")[0]
-        if missing not in EXTRAS:
-            raise
-        way_out = f"pip install '.[{EXTRAS[missing]}]' in the folder of the code"
-        print(f"{name}: needs {missing}: {way_out}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt as error:
-        if not error.args:  # a batch has said how far it came
-            print(f"{name}: stopped", file=sys.stderr)
-        return TERMINATED if isinstance(error, _Terminated) else INTERRUPTED
-    except BrokenPipeError:
-        give_up_output()
-        return BROKEN_PIPE
+    with log_as_asked(name, arguments):
+        try:
+            with _termination_as_interrupt():
+                status = main() or 0
+                sys.stdout.flush()
+        except KeyboardInterrupt as error:
+            if not error.args:  # a batch has said how far it came
+                say(name, "stopped", event="stopped")
+            return TERMINATED if isinstance(error, _Terminated) else INTERRUPTED
+        except BrokenPipeError:
+            give_up_output()
+            return BROKEN_PIPE
+        except Exception as error:
+            return _failed(name, error)
     return status
+
+
+def _failed(name: str, error: Exception) -> int:
+    """Say why a command failed, if somebody can do something about it; its exit status."""
+    missing = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if isinstance(error, InputError):
+        option = f"--{error.path.replace('_', '-')}: {error.reason}"
+        say(name, option if isinstance(error, OptionError) else str(error), event="error", level="error")
+        give_up_output()
+    elif missing in EXTRAS:
+        way_out = f"pip install '.[{EXTRAS[missing]}]' in the folder of the code"
+        say(name, f"needs {missing}: {way_out}", event="error", level="error")
+    elif is_json():
+        log, said = "".join(traceback.format_exception(error)), f"{type(error).__name__}: {error}"
+        say(name, said, event="bug", level="error", traceback=log)
+    else:
+        raise error
+    return 1
 
 
 class _Terminated(KeyboardInterrupt):

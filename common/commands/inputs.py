@@ -8,18 +8,19 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from glob import glob, has_magic
 from pathlib import Path, PurePosixPath
 
 from common import stores
+from common.commands.messages import say
 from common.errors import InputError
 from common.locations import Location, StorePath, location, read_location
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Input:
     """One file that somebody wants done.
 
@@ -77,7 +78,9 @@ def collect_inputs(
     Raises:
         InputError: if a list cannot be read.
     """
-    found: dict[Location, Input] = {}
+    found: list[Input] = []
+    seen: dict[str, set[str]] = defaultdict(set)  # by their folder, resolved: names of files
+    resolved: dict[str, str] = {}
     passed_over = Counter() if passed_over is None else passed_over
     named = [*sources, *(path for name in lists for path in _read_list(name))]
     urls = [one for one in named if stores.is_url(one) and not _is_searched(one)]
@@ -88,8 +91,31 @@ def collect_inputs(
         else:
             expanded = _expand(source, tuple(suffixes), kind, passed_over)
         for one in expanded:
-            found.setdefault(one.location, one)
-    return list(found.values())
+            folder, name = resolved_place(one.path, resolved)
+            if name not in seen[folder]:
+                seen[folder].add(name)
+                found.append(one)
+    return found
+
+
+def resolved_place(path: str, known: dict[str, str]) -> tuple[str, str]:
+    """Where a file lies, as `Input.location` says it: its folder, and its name there; of a URL, as of a file.
+
+    Args:
+        path: of the file.
+        known: folders that were resolved before, by their names; of a million files, a folder is resolved
+            once.
+    """
+    if stores.is_url(path):
+        parent, _, name = path.replace("://", "/").rpartition("/")
+        return parent, name
+    parent, name = os.path.split(path)
+    if name in ("", "."):  # Path has another opinion on what a name is
+        parent, name = str(Path(path).parent), Path(path).name
+    folder = known.get(parent)
+    if folder is None:
+        folder = known[parent] = str(Path(parent).resolve()) if "\0" not in parent else parent
+    return folder, name
 
 
 def _read_list(name: str) -> Iterator[str]:
@@ -114,7 +140,7 @@ def say_passed_over(command: str, passed_over: Counter[str]) -> None:
     """Say in one line what was in the folders and is not taken, the most frequent first."""
     if passed_over:
         counts = ", ".join(f"{count} {name}" for name, count in passed_over.most_common())
-        print(f"{command}: passed over: {counts}", file=sys.stderr, flush=True)
+        say(command, f"passed over: {counts}", event="passed_over", level="info")
 
 
 def _is_searched(url: str) -> bool:
@@ -214,23 +240,44 @@ def _walk(
 ) -> Iterator[Input]:
     """The inputs in a folder that lies at `relative`; `around` are it and the folders above it, resolved."""
     try:
-        entries = sorted(folder.iterdir())
+        names, others = _entries(folder)
     except OSError as error:
         yield Input(str(folder), str(relative), f"the folder cannot be read: {error.strerror}")
         return
-    for path in entries:
-        if path.name.startswith("."):
-            continue
-        if os.path.isdir(path):  # noqa: PTH112
-            real = path.resolve()
-            if real not in around:  # a link to a folder around itself would lead round for ever
-                yield from _walk(path, relative / path.name, suffixes, around | {real}, passed_over)
-        elif (special := _special(path)) is not None:
+    # Of a million files, strings are made in a tenth of the time that paths take.
+    place, inner = ("" if str(one) == "." else os.path.join(one, "") for one in (folder, relative))  # noqa: PTH118
+    for name in names:
+        special = problem = None
+        if name in others:
+            path = folder / name
+            if os.path.isdir(path):  # noqa: PTH112
+                real = path.resolve()
+                if real not in around:  # a link to a folder around itself would lead round for ever
+                    yield from _walk(path, relative / name, suffixes, around | {real}, passed_over)
+                continue
+            special, problem = _special(path), _problem(path)
+        if special is not None:
             passed_over[special] += 1
-        elif path.name.lower().endswith(suffixes):
-            yield Input(str(path), str(relative / path.name), _problem(path))
+        elif name.lower().endswith(suffixes):
+            yield Input(f"{place}{name}", f"{inner}{name}", problem)
         else:
-            passed_over[path.suffix.lower() or "without a suffix"] += 1
+            passed_over[Path(name).suffix.lower() or "without a suffix"] += 1
+
+
+def _entries(folder: Path) -> tuple[list[str], set[str]]:
+    """The names in a folder that are not hidden, in order, and those of them that may be no files.
+
+    What is a file the folder itself says: a million need not be asked one by one. A link may be anything.
+    """
+    names, others = [], set()
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not entry.name.startswith("."):
+                names.append(entry.name)
+                if not entry.is_file(follow_symlinks=False):
+                    others.add(entry.name)
+    names.sort(key=os.path.normcase)
+    return names, others
 
 
 def _special(path: Path) -> str | None:

@@ -12,16 +12,17 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from common.commands.inputs import Input
+from common.commands.sources import Source as Source
+from common.commands.sources import Sources as Sources
 from common.errors import InputError
 from common.files import require_writable, write_error
-from common.locations import Location, StorePath
+from common.locations import Location
 from common.stores import is_url
 
 NAME = ".outputs.tsv"
@@ -29,40 +30,6 @@ HEADER = b"#outputs 1"
 _SETTINGS = b"#settings"
 _TORN = b"\t!"  # ends a line that a kill tore: no field may be that
 _ESCAPES = {92: "\\\\", 9: "\\t", 10: "\\n", 13: "\\r"}
-
-
-@dataclass(frozen=True)
-class Source:
-    """What an output is made from.
-
-    Attributes:
-        path: of the input, as it is reached from the folder of the outputs, so that both can be moved
-            together; its URL; or "-" for standard input, which is never the same twice.
-        size: of its file, in bytes.
-        changed: when the file was last changed, in nanoseconds; of a URL, `common.stores.Stored.changed`.
-        digest: of what counts in it, where that may stay the same though the file changes; else empty.
-    """
-
-    path: str
-    size: int = 0
-    changed: int = 0
-    digest: str = field(default="", compare=False)
-
-    @staticmethod
-    def of(one: Input, folder: Location) -> Source:
-        """The state of an input now; `folder` is that of the outputs, resolved."""
-        if one.path == "-" or is_url(one.path):
-            return Source(one.path, *(one.state or ()))
-        location = str(one.location)
-        try:
-            path = location if isinstance(folder, StorePath) else os.path.relpath(location, folder)
-        except ValueError:  # on another drive
-            path = location
-        try:
-            state = os.stat(location)  # noqa: PTH116 - pathlib's raises for a path that is too long
-        except (OSError, ValueError):
-            return Source(path)
-        return Source(path, state.st_size, state.st_mtime_ns)
 
 
 Content = Callable[[str, int, int], str]
@@ -112,8 +79,12 @@ class Ledger:
         self.settings = json.dumps(settings, sort_keys=True)
         self._key = hashlib.sha256(self.settings.encode()).hexdigest()[:12]
         self._known_settings: dict[str, str] = {}
-        # A million lines are kept as they were read: most are never looked at.
-        self._lines: dict[str, list[bytes]] = {}
+        # A million lines are kept as they were read, because most are never looked at: where the last one
+        # about a stem begins, by the stem's hash, and where the one before it.
+        self._data = bytearray()
+        self._last: dict[int, int] = {}
+        self._before: dict[int, int] = {}
+        self._is_behind = False  # whether lines were written that are not among these
         self._file: BinaryIO | None = None
         self._read()
 
@@ -133,6 +104,14 @@ class Ledger:
         except OSError:
             return None
 
+    def named_state(self, name: str) -> State | None:
+        """The same, by what the output is called here."""
+        path = os.path.join(self.folder, name)  # noqa: PTH118 - a million times
+        try:
+            return file_state(os.stat(path))  # noqa: PTH116 - pathlib's raises for a path that is too long
+        except (OSError, ValueError):
+            return None
+
     def require_writable(self) -> None:
         """Make sure that outputs can be written here: before hours of work, not after.
 
@@ -148,23 +127,50 @@ class Ledger:
 
     def records(self, name: str) -> list[Record]:
         """What was noted of an output, the oldest first."""
-        lines = self._lines.get(_stem(name), ())
-        found = [_record(line) for line in lines if _unescaped(line.partition(b"\t")[0]) == name]
-        return [record for record in found if record is not None]
+        found = [_record(line) for line in self._lines(_stem(_escaped(name)))]
+        return [record for record in reversed(found) if record is not None and record.name == name]
 
     def owner(self, stem: str) -> str | None:
         """The input whose outputs have a name, without their suffix, and are there; None if there is none."""
-        for line in reversed(self._lines.get(stem.casefold(), ())):
+        for line in self._lines(_folded(_escaped(stem))):
             record = _record(line)
-            if record is not None and self._is_there(_unescaped(line.partition(b"\t")[0])):
+            if record is not None and self._is_there(record.name):
                 return record.source.path
         return None
 
-    def had(self, stem: str, source: Source) -> bool:
-        """Whether outputs of this name, without their suffix, were made from an input the last time."""
-        lines = self._lines.get(stem.casefold())
-        record = _record(lines[-1]) if lines else None
-        return record is not None and record.source.path == source.path
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is known."""
+        return not self._last and not self._is_behind
+
+    def had(self, stem: str, source: str) -> bool:
+        """Whether outputs of this name, without their suffix, were made from an input the last time.
+
+        Args:
+            stem: the name.
+            source: the input's path, as a `Source` has it.
+        """
+        line = next(self._lines(_folded(_escaped(stem))), None)
+        record = _record(line) if line is not None else None
+        return record is not None and record.source.path == source
+
+    def _lines(self, stem: bytes) -> Iterator[bytes]:
+        """What was noted of outputs with a stem, the newest first."""
+        if self._is_behind:
+            self._read_on()
+        start = self._last.get(hash(stem), -1)
+        while start >= 0:
+            line = bytes(self._data[start : self._data.index(b"\n", start)])
+            if _stem(line.partition(b"\t")[0]) == stem:
+                yield line
+            start = self._before.get(start, -1)
+
+    def _know(self, stem: bytes, start: int) -> None:
+        """A line about a stem begins there."""
+        key = hash(stem)
+        if key in self._last:
+            self._before[start] = self._last[key]
+        self._last[key] = start
 
     def in_force(self, name: str, state: State) -> Record | None:
         """What an output that is there was made from; None if nothing is known of it.
@@ -250,7 +256,11 @@ class Ledger:
             self._append(line)
         except OSError as error:
             raise write_error(Path(self.path), error) from error
-        self._lines.setdefault(_stem(name), []).append(line)
+        if isinstance(self.path, Path):
+            self._is_behind = True
+        else:
+            self._know(_stem(fields[0]), len(self._data))
+            self._data += line + b"\n"
 
     def _append(self, line: bytes) -> None:
         """Add a line in one piece, behind the end of the last whole one."""
@@ -299,14 +309,32 @@ class Ledger:
         """Take up what stands in a file."""
         if data[: len(HEADER)] != HEADER[: len(data)]:
             raise InputError(path, "is not what remembers the outputs; move it out of the way")
-        for line in data[: data.rfind(b"\n") + 1].split(b"\n")[1:-1]:
-            name, _, rest = line.partition(b"\t")
+        begun = len(self._data)
+        self._data += memoryview(data)[: data.rfind(b"\n") + 1]
+        self._understand(self._data.find(b"\n", begun) + 1)
+
+    def _read_on(self) -> None:
+        """Take up what was written since, which is seldom asked for: it is not kept until then."""
+        self._is_behind = False
+        begun = len(self._data)
+        with suppress(OSError), Path(self.path).open("rb") as file:
+            file.seek(begun)
+            data = file.read()
+            self._data += data[: data.rfind(b"\n") + 1]
+            self._understand(begun or self._data.find(b"\n") + 1)
+
+    def _understand(self, start: int) -> None:
+        """Note what the lines from there on are about; 0 is before the first, and there is none."""
+        while start and (end := self._data.find(b"\n", start)) >= 0:
+            tab = self._data.find(b"\t", start, end)
+            name = bytes(self._data[start:tab]) if tab >= 0 else b""
             if name == _SETTINGS:
-                key, _, settings = rest.partition(b"\t")
+                key, _, settings = bytes(self._data[tab + 1 : end]).partition(b"\t")
                 if b"\t" not in settings:
                     self._known_settings[key.decode("ascii", "replace")] = _unescaped(settings)
-            elif rest:
-                self._lines.setdefault(_stem(_unescaped(name)), []).append(line)
+            elif tab >= 0 and tab + 1 < end:
+                self._know(_stem(name), start)
+            start = end + 1
 
 
 @functools.lru_cache(maxsize=64)
@@ -315,11 +343,23 @@ def _reopened(kind: type[Ledger], folder: Location, settings: str, content: Cont
     return kind(folder, json.loads(settings), content)
 
 
-def _stem(name: str) -> str:
-    """What the outputs of one input have in common: their path without the suffix; case does not count."""
-    return name.rpartition(".")[0].casefold()
+def _stem(name: bytes) -> bytes:
+    """What the outputs of one input have in common: their path without the suffix; case does not count.
+
+    Args:
+        name: of an output, escaped.
+    """
+    return _folded(name.rpartition(b".")[0])
 
 
+def _folded(stem: bytes) -> bytes:
+    """A stem as all that count as the same have it."""
+    if stem.isascii():
+        return stem.lower()
+    return stem.decode("utf-8", "surrogateescape").casefold().encode("utf-8", "surrogateescape")
+
+
+@functools.lru_cache(maxsize=16)  # planning asks for each line twice
 def _record(line: bytes) -> Record | None:
     """What a line says; None if it is none."""
     try:

@@ -7,20 +7,54 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path
 
 from common.commands.inputs import Input
-from common.commands.ledger import Content, Ledger, Record, Source, file_state
+from common.commands.ledger import Content, Ledger, Record, Source, Sources, file_state
 from common.commands.store_ledger import open_ledger, stored_state
 from common.errors import InputError
 from common.files import write_whole
 from common.locations import Location, StorePath
 
 
-@dataclass(frozen=True)
+class Outputs(Mapping[str, Location]):
+    """An input's files by format, `folder/name.format`; a path is made when it is asked for.
+
+    Args:
+        folder: of all outputs.
+        one: the input.
+        name: of its outputs below the folder, without suffix; None if they are called as the input is.
+        formats: that are meant.
+    """
+
+    __slots__ = ("_folder", "_formats", "_name", "_one")
+
+    def __init__(self, folder: Location, one: Input, name: str | None, formats: Sequence[str]) -> None:
+        self._folder = folder
+        self._one = one
+        self._name = name
+        self._formats = formats
+
+    def __getitem__(self, format: str) -> Location:
+        if format not in self._formats:
+            raise KeyError(format)
+        name = _without_suffix(_normal(self._one.relative)) if self._name is None else self._name
+        return self._folder / f"{name}.{format}"
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._formats)
+
+    def __len__(self) -> int:
+        return len(self._formats)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One input with what is still to be written for it.
 
@@ -97,18 +131,17 @@ def plan_outputs(
         return [Job(one) for one in inputs]
     if isinstance(folder, Path) and folder.exists() and not folder.is_dir():
         raise InputError(folder, "is a file; the output must be a folder here")
-    ledger, place = open_ledger(folder, settings or {}, content, whole=True), folder.resolve()
-    sources = [Source.of(one, place) for one in inputs]
-    jobs = []
-    for one, source, name in zip(inputs, sources, _output_names(inputs, sources, ledger), strict=True):
-        outputs = {format: folder / f"{name}.{format}" for format in formats}
-        job = _planned(Job(one, outputs, ledger=ledger, source=source), overwrite)
-        first = str(Path(one.relative).with_suffix(""))
-        if job.remark is None and name != first and (owner := ledger.owner(first)) not in (None, source.path):
-            job = dataclasses.replace(
-                job, remark=f"is written to {name}, because {first} was made from {owner}"
-            )
-        jobs.append(job)
+    ledger, sources = open_ledger(folder, settings or {}, content, whole=True), Sources(folder.resolve())
+    names = _OutputNames(inputs, sources, ledger)
+    jobs: list[Job] = []
+    for number, one in enumerate(inputs):
+        # What it was made from is remembered with what is to be made; of what is done, nobody asks any more.
+        name = names[number]
+        outputs = Outputs(folder, one, names.own(number), formats)
+        job = Job(one, outputs, ledger=ledger, source=sources.of(one))
+        job = _planned(job, {format: f"{name}.{format}" for format in formats}, overwrite)
+        remark = names.remark(number) if job.remark is None else None
+        jobs.append(job if remark is None else dataclasses.replace(job, remark=remark))
     if not all(job.done for job in jobs):
         ledger.require_writable()
     return jobs
@@ -135,30 +168,41 @@ def plan_file(
         return Job(one, {format: path})
     ledger = open_ledger(path.parent, settings or {}, content)
     source = Source.of(one, path.parent.resolve())
-    job = _planned(Job(one, {format: path}, ledger=ledger, source=source), overwrite)
+    job = Job(one, {format: path}, ledger=ledger, source=source)
+    job = _planned(job, {format: path.name}, overwrite)
     if not job.done:
         ledger.require_writable()
     return job
 
 
-def _planned(job: Job, overwrite: bool) -> Job:
-    """The same job without the outputs that are there as they should be."""
+def _planned(job: Job, names: Mapping[str, str], overwrite: bool) -> Job:
+    """The same job without the outputs that are there as they should be.
+
+    Args:
+        job: with all of its outputs.
+        names: of the outputs below the ledger's folder, by their format.
+        overwrite: as in `plan_outputs`.
+    """
     assert job.ledger is not None
-    left, remark = {}, None
-    for format, path in job.outputs.items():
-        state = job.ledger.output_state(path)
+    left, remark = list(names), None
+    for format, name in names.items():
+        state = job.ledger.named_state(name)
         if state is None or overwrite:
-            left[format] = path
             continue
-        record = job.ledger.in_force(job.ledger.name(path), state)
+        record = job.ledger.in_force(name, state)
         again = why_again(job, record)
-        if again is not None:
-            left[format] = path
+        if again is None:
+            left.remove(format)
         remark = remark or again
-        problem = why_not(job, record, str(path), again, record is not None and record.state != state)
+        place = os.path.join(job.ledger.folder, name)  # noqa: PTH118
+        problem = why_not(job, record, place, again, record is not None and record.state != state)
         if problem is not None:
             return job.failed(f"{problem}; --overwrite replaces it")
-    return dataclasses.replace(job, outputs=left, done=not left, remark=remark)
+    if not left:
+        return Job(job.input, done=True, remark=remark, ledger=job.ledger)
+    if len(left) < len(names):
+        return dataclasses.replace(job, outputs={format: job.outputs[format] for format in left})
+    return job if remark is None else dataclasses.replace(job, remark=remark)
 
 
 def why_again(job: Job, record: Record | None) -> str | None:
@@ -200,55 +244,104 @@ def why_not(job: Job, record: Record | None, place: str, again: str | None, touc
     return None
 
 
-def _output_names(inputs: Sequence[Input], sources: Sequence[Source], ledger: Ledger) -> list[str]:
-    """For every input, the path of its outputs below the output folder, without their suffix."""
-    choices = _name_choices(inputs)
-    taken = [0] * len(inputs)
-    kept: dict[str, int] = {}
-    for number, (choice, source) in enumerate(zip(choices, sources, strict=True)):
-        for position, name in enumerate(choice):
-            if ledger.had(name, source) and name.casefold() not in kept:
-                taken[number], kept[name.casefold()] = position, number
-                break
-    free = sorted(set(range(len(inputs))) - set(kept.values()))
+class _OutputNames:
+    """For every input, the path of its outputs below the output folder, without their suffix.
 
-    def is_not_for(name: str, number: int) -> bool:
-        return name.casefold() in kept or ledger.owner(name) not in (None, sources[number].path)
+    Args:
+        inputs, sources, ledger: as in `plan_outputs`.
+    """
 
-    while True:
-        claims = defaultdict(list)
-        for number in free:
-            claims[choices[number][taken[number]].casefold()].append(number)
-        crowded = [
-            number
-            for number in free
-            if taken[number] < len(choices[number]) - 1
-            and (
-                len(claims[(name := choices[number][taken[number]]).casefold()]) > 1
-                or is_not_for(name, number)
-            )
-        ]
-        if not crowded:
-            return [choice[number] for choice, number in zip(choices, taken, strict=True)]
-        for number in crowded:
-            taken[number] += 1
+    def __init__(self, inputs: Sequence[Input], sources: Sources, ledger: Ledger) -> None:
+        self._inputs, self._sources, self._ledger = inputs, sources, ledger
+        self._common: str | None = None  # the folder that all inputs have in common
+        self._taken = bytearray(len(inputs))  # which of its names each has
+        free = [number for number, one in enumerate(inputs) if not self._keep(number, sources.relative(one))]
+        if free:
+            new = set(free)
+            self._give(free, {self[number].casefold() for number in range(len(inputs)) if number not in new})
+
+    def __getitem__(self, number: int) -> str:
+        return self._name(number, self._taken[number])
+
+    def own(self, number: int) -> str | None:
+        """What an input's outputs are called, if not as it is."""
+        return self[number] if self._taken[number] else None
+
+    def remark(self, number: int) -> str | None:
+        """Why an input's outputs are not called as it is; None if they are, or nobody wonders."""
+        first = self._name(number, 0)
+        if not self._taken[number] or self[number] == first:
+            return None
+        owner = self._ledger.owner(first)
+        if owner in (None, self._sources.relative(self._inputs[number])):
+            return None
+        return f"is written to {self[number]}, because {first} was made from {owner}"
+
+    def _keep(self, number: int, source: str) -> bool:
+        """Give an input the name that it had the last time, which no other had; whether it had one."""
+        if self._ledger.is_empty:
+            return False
+        for position in range(_CHOICES):
+            if self._ledger.had(self._name(number, position), source):
+                self._taken[number] = position
+                return True
+        return False
+
+    def _give(self, free: Sequence[int], kept: set[str]) -> None:
+        """Give the others the best names that nobody else has or wants."""
+        while True:
+            claims = Counter(self[number].casefold() for number in free)
+            crowded = [number for number in free if self._is_crowded(number, claims, kept)]
+            if not crowded:
+                return
+            for number in crowded:
+                self._taken[number] += 1
+
+    def _is_crowded(self, number: int, claims: Mapping[str, int], kept: set[str]) -> bool:
+        """Whether somebody else has or wants the name that an input would have, and it has others."""
+        if self._taken[number] == _CHOICES - 1:
+            return False
+        name = self[number]
+        if claims[name.casefold()] > 1 or name.casefold() in kept:
+            return True
+        owner = None if self._ledger.is_empty else self._ledger.owner(name)
+        return owner is not None and owner != self._sources.relative(self._inputs[number])
+
+    def _name(self, number: int, position: int) -> str:
+        """One of the names that an input's outputs may have, best first; nobody else has the last."""
+        one = self._inputs[number]
+        relative = _normal(one.relative)
+        if position == 0:
+            return _without_suffix(relative)
+        if position == 1:
+            return relative
+        folder, name = self._place(one)
+        if position == _CHOICES - 1:
+            place = os.path.join(folder, name)  # noqa: PTH118 - a million times
+            return f"{relative}.{hashlib.sha256(os.fsencode(place)).hexdigest()[:12]}"
+        if self._common is None:
+            self._common = os.path.commonpath({self._place(each)[0] for each in self._inputs})
+        inner = folder[len(self._common) :].lstrip(os.sep)
+        mirrored = os.path.join(inner, name)  # noqa: PTH118
+        return _without_suffix(mirrored) if position == 2 else mirrored
+
+    def _place(self, one: Input) -> tuple[str, str]:
+        """The folder in which an input lies, below the root of its drive or among all URLs, and its name."""
+        folder, name = self._sources.place(one)
+        return os.path.splitdrive(folder)[1].lstrip(os.sep), name
 
 
-def _name_choices(inputs: Sequence[Input]) -> list[list[str]]:
-    """For every input the names that its outputs may have, best first; nobody else has the last."""
-    places = [_place(one.location) for one in inputs]
-    common = os.path.commonpath([place.parent for place in places]) if places else ""
-    choices = []
-    for one, place in zip(inputs, places, strict=True):
-        relative, mirrored = Path(one.relative), place.relative_to(common)
-        digest = hashlib.sha256(os.fsencode(place)).hexdigest()[:12]
-        named = [relative.with_suffix(""), relative, mirrored.with_suffix(""), mirrored]
-        choices.append([*map(str, named), f"{relative}.{digest}"])
-    return choices
+_CHOICES = 5  # names that an input's outputs may have
 
 
-def _place(location: Location) -> PurePath:
-    """Where an input lies, below the root of its drive or among all URLs."""
-    if isinstance(location, StorePath):
-        return PurePosixPath(location.url.replace("://", "/"))
-    return location.relative_to(location.anchor)
+def _normal(path: str) -> str:
+    """A relative path as `pathlib` writes it; nearly all are."""
+    odd = "//" in path or "./" in path or path.endswith(("/", "/.")) or os.sep != "/"
+    return str(Path(path)) if odd else path
+
+
+def _without_suffix(path: str) -> str:
+    """A path without its suffix, as `pathlib` has it: `.hidden` and `name.` have none."""
+    folder, separator, name = path.rpartition(os.sep)
+    stem, dot, suffix = name.rpartition(".")
+    return f"{folder}{separator}{stem}" if stem and dot and suffix else path

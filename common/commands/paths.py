@@ -23,12 +23,16 @@ def require_apart(inputs: Iterable[str | Location], outputs: Iterable[str | Loca
         outputs: files that are to be written.
 
     Raises:
-        InputError: naming the first such output.
+        InputError: naming such an output.
     """
-    read = {found for one in inputs if (found := _piped() if str(one) == "-" else _identity(one)) is not None}
-    for output in outputs:
-        if _identity(output) in read:
-            raise InputError(output, "is one of the inputs, which would be lost; write to another place")
+    # Of a million outputs hardly one is there before the work: inputs are looked at only if one is.
+    there = {found: output for output in outputs if (found := _identity(output)) is not None}
+    for one in inputs if there else ():
+        found = _piped() if str(one) == "-" else _identity(one)
+        if found in there:
+            raise InputError(
+                there[found], "is one of the inputs, which would be lost; write to another place"
+            )
 
 
 def require_models_apart(models: Iterable[str | Path], bundled: Path, *outputs: Path) -> None:

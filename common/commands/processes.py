@@ -17,6 +17,8 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, ProcessP
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from common.commands.messages import JsonLines, is_json, say
+
 if TYPE_CHECKING:
     from multiprocessing.sharedctypes import Synchronized
 
@@ -161,7 +163,7 @@ class Helpers(Generic[Item, Result]):
         # Started anew and not forked: PyTorch's threads do not survive a fork.
         context = multiprocessing.get_context("spawn")
         self._up = context.Value("i", 0)
-        self._pool = ProcessPoolExecutor(self.count, context, _begin, (self._prepare, self._up))
+        self._pool = ProcessPoolExecutor(self.count, context, _begin, (self._prepare, self._up, is_json()))
         with _without_interrupts():
             self._pool.submit(_nothing)  # starts all of them
 
@@ -177,7 +179,7 @@ class Helpers(Generic[Item, Result]):
     def _give_up(self) -> None:
         """Go on alone."""
         if self.count:
-            print("a helper process died; going on without", file=sys.stderr, flush=True)
+            say(None, "a helper process died; going on without", event="helper_died")
         self.close()
 
 
@@ -197,9 +199,11 @@ def _without_interrupts() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _begin(prepare: Callable[[], Callable[[Any], Any]], up: Synchronized[int]) -> None:
+def _begin(prepare: Callable[[], Callable[[Any], Any]], up: Synchronized[int], as_json: bool) -> None:
     """Make a helper ready."""
     global _work
+    if as_json:
+        sys.stderr = JsonLines(sys.stderr, "helper")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever started it
     threading.Thread(target=_end_with_parent, daemon=True).start()
     import torch

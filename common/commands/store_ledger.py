@@ -99,6 +99,10 @@ class StoreLedger(Ledger):
                 return state
         return stored_state(stores.read(found.url))
 
+    def named_state(self, name: str) -> State | None:
+        """The same, by what the output is called here."""
+        return self.output_state(self._store / name)
+
     def require_writable(self) -> None:
         """Put a file that remembers nothing yet.
 

@@ -6,12 +6,13 @@ mkv and whatever else `speech.sound.formats` lists are read without anything els
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -23,7 +24,8 @@ from av.stream import Disposition
 from numpy.typing import NDArray
 from torch import Tensor
 
-from common.errors import InputError
+from common.errors import OUT_OF_MEMORY, InputError
+from common.stages import READ, stage
 from common.stores import local_copy
 from speech.sound.containers import LARGEST_SAMPLE, PIECE_SECONDS, Decoded, Track, is_rate
 from speech.sound.truncation import cut_short
@@ -95,12 +97,15 @@ class AudioReader:
         self._piece_seconds = piece_seconds
 
     def __iter__(self) -> Iterator[Tensor]:
-        with local_copy(self._given) as self._source:
+        with ExitStack() as stack:
+            with stage(READ):
+                self._source = stack.enter_context(local_copy(self._given))
             yield from self._pieces()
 
     def _pieces(self) -> Iterator[Tensor]:
         """What iterating gives, of a source that can be read to and fro."""
-        _require_file(self._source, self.name)
+        with stage(READ):
+            _require_file(self._source, self.name)
         number = self._options.track
         with _opened(self._source, self.name) as container:
             marked = [bool(one.disposition & Disposition.default) for one in container.streams.audio]
@@ -261,9 +266,13 @@ def _opened(source: Source, name: str) -> Iterator[av.container.InputContainer]:
     try:
         # Without `file:`, FFmpeg takes what stands before a colon in a name for a protocol: `12:30.wav`.
         file = f"file:{os.fspath(source)}" if isinstance(source, str | Path) else source
-        with av.open(file, mode="r", metadata_errors="replace") as container:  # tags need not be UTF-8
+        with stage(READ):
+            container = av.open(file, mode="r", metadata_errors="replace")  # tags need not be UTF-8
+        with container:
             yield container
     except av.FFmpegError as error:
+        if error.errno == errno.ENOMEM:
+            raise InputError(name, OUT_OF_MEMORY) from error
         reason = "is not a sound file that can be read, or it is damaged"
         raise InputError(name, f"{reason} ({error.strerror})") from error
     finally:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import InputError
+from common.stages import READ, stage
 
 # A lower rate is a damaged header: at 1 Hz, a megabyte would become 30 gigabytes of samples.
 LOWEST_RATE = 1000
@@ -175,7 +176,8 @@ class Track:
         reason = ""  # of the last one
         while failures < _MOST_FAILURES:
             try:
-                packet = next(packets, None)
+                with stage(READ):
+                    packet = next(packets, None)
             except EOFError:
                 break
             except IndexError:  # a packet of a track that was not there at the beginning, as in broadcasts

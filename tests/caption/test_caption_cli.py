@@ -62,7 +62,7 @@ def test_evaluate_takes_every_option_that_decides_a_caption() -> None:
         for name in ("describe", "evaluate")
     }
     paper = {"--list", "--format", "--output", "--overwrite", "--report", "--attention"}
-    paper |= {"--sidecar", "--existing", "--write-metadata", "--even-read-only"}
+    paper |= {"--sidecar", "--existing", "--write-metadata", "--even-read-only", "--log-format"}
     assert options["describe"] - paper <= options["evaluate"]
 
 
@@ -191,9 +191,9 @@ def test_a_bad_photograph_is_one_line_and_the_others_are_described(
     assert said[0] == "caption: photos/broken.png: a link to a file that is not there"
     assert said[1] == "caption: gone.png: no such file"
     assert said[2].startswith("caption: photos/b.jpg: ")
-    assert said[3:] == ["caption: 2 done, 3 failed"]
+    assert len(said) == 4 and said[3].startswith("caption: 2 done, 3 failed in ")
     assert [row["path"] for row in lines(tmp_path / "out.jsonl")] == ["photos/a.png", "photos/deep/c.png"]
-    assert len((tmp_path / "report.tsv").read_text().splitlines()) == 6
+    assert len((tmp_path / "report.tsv").read_text().splitlines()) == 7
 
 
 @pytest.mark.usefixtures("photographs")
@@ -399,7 +399,9 @@ def test_a_picture_of_one_colour_gets_no_invented_story(
     arguments = ["photos", "--format", "jsonl", "--prefix", "a dog", "--write-metadata"]
     assert describe(model, *arguments) == 0
     said = capsys.readouterr()
-    assert said.err == "caption: photos/a.png: is of one colour and shows nothing; its caption is empty\n"
+    first, last = said.err.splitlines()
+    assert first == "caption: photos/a.png: is of one colour and shows nothing; its caption is empty"
+    assert last.startswith("caption: 3 done in ")
     black, other, _ = [json.loads(line) for line in said.out.splitlines()]
     empty = {"caption": "", "confidence": 0.0, "log_prob": 0.0, "alternatives": []}
     assert black == {"path": "photos/a.png", **empty}

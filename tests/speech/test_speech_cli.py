@@ -265,7 +265,7 @@ def test_a_recording_in_which_nothing_was_recorded_is_an_empty_text_and_one_line
     reason = "no sound in this file (30.0 s); was it recorded?"
     assert capsys.readouterr().err == f"speech: {tmp_path / 'silent.wav'}: {reason}\n"
     assert (output / "silent.txt").read_text() == "\n"
-    row = dict(zip(*(line.split("\t") for line in report.read_text().splitlines()), strict=True))
+    row = dict(zip(*(line.split("\t") for line in report.read_text().splitlines()[:2]), strict=True))
     assert (row["status"], row["reason"]) == ("warning", reason)
     assert main([*arguments, "--model", str(model)]) == 0
     assert capsys.readouterr().err == ""  # it is done
@@ -315,7 +315,7 @@ def test_how_many_recordings_were_read_only_in_part_is_counted(
     damaged(recordings / "talk.ogg", "chained ogg")
     arguments = ["transcribe", str(recordings), "--output", str(tmp_path / "out"), "--model", str(model)]
     assert main(arguments) == 1
-    assert capsys.readouterr().err.endswith("speech: 4 done (1 only in part)\n")
+    assert capsys.readouterr().err.splitlines()[-1].startswith("speech: 4 done (1 only in part) in ")
 
 
 def test_a_text_that_is_probably_wrong_is_one_line(

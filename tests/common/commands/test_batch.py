@@ -403,11 +403,13 @@ def test_the_report_has_a_line_for_every_input(tmp_path: Path) -> None:
     run(work, in_batches(load, shout, 2), Delivered(), command="speech", report=report, details=details)
     with report.open(newline="") as file:
         rows = {row.pop("path"): row for row in csv.DictReader(file, delimiter="\t")}
+    wall = rows[""]["reason"].rpartition(" in ")[2].removesuffix(" s")
     assert {path: (row["status"], row["letters"], row["reason"]) for path, row in rows.items()} == {
         "a": ("done", "1", ""),
         "bad\\tname": ("failed", "", "is not sound"),
         "old": ("skipped", "", ""),
         "x": ("failed", "", "no such file"),
+        "": ("total", "", f"1 done, 1 already there (--overwrite does them again), 2 failed in {wall} s"),
     }
     assert all(float(row["seconds"]) >= 0 for row in rows.values())
 

@@ -48,6 +48,7 @@ def test_defaults_arrive_under_their_names() -> None:
         "output": None,
         "overwrite": False,
         "report": None,
+        "log_format": "text",
         "model": "english",
         "device": "auto",
         "threads": 0,

@@ -146,14 +146,14 @@ def test_what_cannot_be_tried_stands_among_the_inputs_with_its_reason(folder: Pa
 
 
 def test_an_unreadable_folder_does_not_hide_the_others(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    listdir = os.listdir
+    scandir = os.scandir
 
-    def refusing(path: str | os.PathLike[str]) -> list[str]:
-        if Path(path).name == "er":
+    def refusing(path: Path) -> object:
+        if path.name == "er":
             raise PermissionError(13, "Permission denied")
-        return listdir(path)
+        return scandir(path)
 
-    monkeypatch.setattr(os, "listdir", refusing)
+    monkeypatch.setattr(os, "scandir", refusing)
     assert problems("talks")[-1] == (
         "talks/deep/er",
         "the folder cannot be read: Permission denied",

@@ -206,7 +206,7 @@ def test_a_report_is_put_on_its_store_even_if_an_input_failed(store: str) -> Non
     )
     assert summary.exit_status == 1
     rows = stores.read(f"{store}/report.tsv").decode().splitlines()
-    assert [row.split("\t")[1] for row in rows] == ["status", "failed", "done"]
+    assert [row.split("\t")[1] for row in rows] == ["status", "failed", "done", "total"]
 
 
 def test_an_output_that_is_an_input_is_refused(store: str) -> None:
@@ -219,11 +219,12 @@ def test_outputs_on_a_store_remember_recordings_of_this_machine_by_their_whole_p
 ) -> None:
     (tmp_path / "a.wav").write_bytes(b"sound")
     monkeypatch.chdir(tmp_path)
-    write_all(plan_outputs(collect_inputs(["a.wav"], []), StorePath(f"{store}/out"), ["txt"]))
     (job,) = plan_outputs(collect_inputs(["a.wav"], []), StorePath(f"{store}/out"), ["txt"])
-    assert job.done
     assert job.source is not None
     assert job.source.path == str(tmp_path / "a.wav")
+    write_all([job])
+    (job,) = plan_outputs(collect_inputs(["a.wav"], []), StorePath(f"{store}/out"), ["txt"])
+    assert job.done
 
 
 def test_names_on_a_store_lead_to_no_other_folder(store: str, monkeypatch: pytest.MonkeyPatch) -> None:

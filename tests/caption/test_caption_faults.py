@@ -1,0 +1,118 @@
+"""Photographs on a bad day, and where their time goes."""
+
+from __future__ import annotations
+
+import csv
+import json
+from io import FileIO
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from describing import describe
+from PIL import Image, ImageFile
+
+from caption import cli
+from caption.images import _TimedFile, open_image
+from caption.options import STAGES
+from common.stages import Stopwatch
+
+
+def rows(report: str) -> dict[str, dict[str, str]]:
+    with Path(report).open(newline="") as file:
+        return {Path(row["path"]).name: row for row in csv.DictReader(file, delimiter="\t")}
+
+
+def failed_alone(model: str) -> str:
+    """Describe the photographs, of which `b.jpg` fails; why it does."""
+    assert describe(model, "photos", "--output", "out.jsonl", "--report", "report.tsv") == 1
+    found = rows("report.tsv")
+    assert {name: row["status"] for name, row in found.items()} == {
+        "a.png": "done",
+        "b.jpg": "failed",
+        "c.png": "done",
+        "": "total",
+    }
+    return found["b.jpg"]["reason"]
+
+
+def test_a_photograph_that_vanishes_after_it_was_listed_is_one_line(
+    model: str, photographs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    load = cli._captioner
+
+    def load_late(*arguments: Any) -> Any:
+        (photographs / "b.jpg").unlink()
+        return load(*arguments)
+
+    monkeypatch.setattr(cli, "_captioner", load_late)
+    assert failed_alone(model) == "no such file"
+    assert "caption: photos/b.jpg: no such file" in capsys.readouterr().err
+
+
+def test_a_photograph_for_which_memory_does_not_suffice_is_one_line(
+    model: str, photographs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    load = ImageFile.ImageFile.load
+
+    def refused(self: ImageFile.ImageFile) -> Any:
+        if self.format == "JPEG":
+            raise MemoryError
+        return load(self)
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", refused)
+    assert failed_alone(model).startswith("needs more memory than there is")
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_the_report_tells_the_seconds_of_each_stage(model: str, photographs: Path) -> None:
+    assert describe(model, "photos", "--output", "out.jsonl", "--report", "report.tsv") == 0
+    found = rows("report.tsv")
+    total = found.pop("")
+    for name in STAGES:
+        measured = [float(row[name]) for row in found.values()]
+        assert float(total[name]) == pytest.approx(sum(measured), abs=0.01)
+    assert all(float(row["network"]) > 0 and float(row["decode"]) > 0 for row in found.values())
+
+
+def test_a_slow_disk_is_told_from_slow_decoding(photographs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]  # what the clock shows; only slow work moves it
+    monkeypatch.setattr("common.stages.time", SimpleNamespace(perf_counter=lambda: now[0]))
+    load = ImageFile.ImageFile.load
+
+    class SlowFile(FileIO):
+        def readinto(self, buffer: Any) -> int | None:
+            now[0] += 1.0
+            return super().readinto(buffer)
+
+    def slowly(self: ImageFile.ImageFile) -> Any:
+        now[0] += 64.0
+        return load(self)
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", slowly)
+    watch = Stopwatch()
+    _TimedFile.__bases__ = (SlowFile,)
+    try:
+        with watch.of("decode"):
+            open_image(photographs / "a.png")
+    finally:
+        _TimedFile.__bases__ = (FileIO,)
+    assert 0.0 < watch.seconds["read"] < 64.0
+    assert watch.seconds["decode"] % 64.0 == 0.0 < watch.seconds["decode"]
+
+
+def test_with_json_every_line_is_an_object(
+    model: str, photographs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (8, 8)).save(photographs / "black.png")
+    (photographs / "bad.png").write_text("no picture")
+    assert describe(model, "photos", "--output", "out.jsonl", "--log-format", "json") == 1
+    said = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    by_event: dict[str, list[dict[str, Any]]] = {}
+    for one in said:
+        by_event.setdefault(one["event"], []).append(one)
+    assert {Path(one["input"]).name for one in by_event["done"]} == {"a.png", "b.jpg", "c.png", "black.png"}
+    assert [Path(one["input"]).name for one in by_event["failed"]] == ["bad.png"]
+    assert [Path(one["input"]).name for one in by_event["warning"]] == ["black.png"]
+    assert (said[-1]["event"], said[-1]["done"], said[-1]["failed"]) == ("end", 4, 1)
