@@ -63,6 +63,7 @@ def test_evaluate_takes_every_option_that_decides_a_caption() -> None:
     }
     paper = {"--list", "--format", "--output", "--overwrite", "--report", "--attention"}
     paper |= {"--sidecar", "--existing", "--write-metadata", "--even-read-only", "--log-format"}
+    paper |= {"--engine", "--workers"}
     assert options["describe"] - paper <= options["evaluate"]
 
 
