@@ -8,7 +8,7 @@ purpose, so each gate has a step of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -40,18 +40,19 @@ class Muon(torch.optim.AdamW):
 
     def __init__(self, groups: Sequence[dict[str, Any]], lr: float, betas: tuple[float, float]) -> None:
         super().__init__(list(groups), lr=lr, betas=betas)
+        # A hook, and no `step` of its own, so that a step stays one step to whoever counts them.
+        self.register_step_pre_hook(lambda *_: self._move_gates())
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Take one step; gradients of the groups with `gates` are used up."""
+    def _move_gates(self) -> None:
+        """Move the groups with `gates`, and use up their gradients, so that AdamW passes over them."""
         for group in self.param_groups:
             if "gates" not in group:
                 continue
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     self._step(parameter, parameter.grad, group)
-                    parameter.grad = None  # AdamW passes over it
-        return super().step(closure)
+                    parameter.grad = None
 
     def _step(self, parameter: nn.Parameter, gradient: Tensor, group: dict[str, Any]) -> None:
         """Move one stack of matrices."""

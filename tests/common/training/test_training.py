@@ -94,10 +94,11 @@ def test_ctrl_c_ends_a_run_after_the_step_at_hand_which_is_kept(tmp_path: Path, 
 
     seldom = FitOptions(tmp_path, epochs=3, average_decay=0.9, checkpoint_minutes=60.0)
     asked, resumed, whole = Asked(), Tiny(), Tiny()
+    before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         fit(asked, batches(), seldom)
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == asked_in
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
     fit(resumed, batches(), seldom)
     fit(whole, batches(), options(tmp_path / "whole"))
     assert asked.losses + resumed.losses == whole.losses
