@@ -86,7 +86,7 @@ def test_workers_write_what_one_process_writes_and_remember_it(folder: Path) -> 
     assert len(Path("log").read_text().split()) == 2  # each loads once
     assert all(job.done for job in planned())
     assert not any(job.done for job in planned(beam=2))
-    assert Path("report.tsv").read_text().count("\tdone\t0.500") == 12
+    assert Path("report.tsv").read_text().count("\tdone\t0.5") == 12
 
 
 def test_a_worker_that_is_killed_costs_nothing(folder: Path) -> None:

@@ -289,7 +289,7 @@ class Heard:
 
     def transcribe_all(self, sources, *_, **__):  # type: ignore[no-untyped-def]
         for number, _ in enumerate(sources):
-            yield number, transcript_of(said("hello there", 1.0), 5.0), 0.1
+            yield number, transcript_of(said("hello there", 1.0), 5.0), {"network": 0.1}
 
 
 @pytest.mark.parametrize("write", [write_srt, write_vtt, write_tsv])
