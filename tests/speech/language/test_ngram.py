@@ -242,7 +242,7 @@ def test_what_cannot_be_is_said_in_a_line(
 
 
 def test_the_command_writes_on_the_same_for_a_seed(capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["generate", "--prompt", "The old man", "--count", "2", "--words", "6", "--seed", "3"]
+    command = ["generate", "--prompt", "The old man", "--count", "8", "--words", "6", "--seed", "3"]
     assert main(command) == 0
     first = capsys.readouterr().out
     assert main([*command, "--top-p", "0.5", "--temperature", "0.7"]) == 0
@@ -250,5 +250,5 @@ def test_the_command_writes_on_the_same_for_a_seed(capsys: pytest.CaptureFixture
     assert main(command) == 0
     assert capsys.readouterr().out == first != second
     texts = first.splitlines()
-    assert len(texts) == 2 and texts[0] != texts[1]
+    assert len(texts) == 8 and len(set(texts)) > 2  # one that ends at once may come more than once
     assert all(text.startswith("the old man") and len(text.split()) <= 9 for text in texts)
