@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from networks import tiny_network
 
 from caption import Captioner
 from caption.model.network import CaptionConfig, CaptionNetwork
 from caption.model.text import SPECIAL
 from demos import speech_page
 from speech import Recognizer
-from speech.model.network import SpeechConfig, SpeechNetwork
-from speech.model.subwords import LETTER_SYMBOLS
 from speech.sound.audio import load_audio
-from speech.training.pronunciations import PHONES
 
 
 def tiny() -> Recognizer:
     """An untrained recogniser."""
-    torch.manual_seed(0)
-    config = SpeechConfig(LETTER_SYMBOLS, PHONES, channels=8, hidden_size=8, lower_layers=1, upper_layers=1)
-    return Recognizer(SpeechNetwork(config), "tiny")
+    return Recognizer(tiny_network(), "tiny")
 
 
 def tiny_captioner() -> Captioner:

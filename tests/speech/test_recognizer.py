@@ -14,17 +14,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from networks import tiny_network
 from torch import Tensor
 
 from common.core.quantized import multiplies_bfloat16_faster
 from common.errors import InputError, UnexpectedError
 from speech import DecodingOptions, Recognizer, Transcript
-from speech.model.network import SpeechConfig, SpeechNetwork
-from speech.model.subwords import LETTER_SYMBOLS
 from speech.placing.alignment import Word
 from speech.pool import BATCH_FRAMES, SegmentFeatures, batches
 from speech.sound.audio import SAMPLE_RATE, load_audio
-from speech.training.pronunciations import PHONES
 
 SAMPLES = Path(__file__).parents[2] / "speech" / "samples"
 NAMES = ("tags", "service", "city")
@@ -37,9 +35,7 @@ def recognizer() -> Recognizer:
 
 @pytest.fixture(scope="module")
 def tiny() -> Recognizer:
-    torch.manual_seed(0)
-    config = SpeechConfig(LETTER_SYMBOLS, PHONES, channels=8, hidden_size=8, lower_layers=1, upper_layers=1)
-    return Recognizer(SpeechNetwork(config), "tiny")
+    return Recognizer(tiny_network(), "tiny")
 
 
 @pytest.fixture(scope="module")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from networks import tiny_network
 from torch.utils.flop_counter import FlopCounterMode
 
 from speech.benchmark import compare, joined, multiplication_speed, operations_per_second
-from speech.model.network import SpeechConfig, SpeechNetwork
+from speech.model.network import SpeechNetwork
 from speech.model.subwords import LETTER_SYMBOLS
 from speech.options import DecodingOptions
 from speech.recognizer import Recognizer
@@ -15,9 +16,7 @@ from speech.training.pronunciations import PHONES
 
 
 def tiny() -> SpeechNetwork:
-    torch.manual_seed(0)
-    config = SpeechConfig(LETTER_SYMBOLS, PHONES, channels=8, hidden_size=8, lower_layers=1, upper_layers=1)
-    return SpeechNetwork(config).eval()
+    return tiny_network().eval()
 
 
 def test_the_operations_are_those_of_every_matrix_once_a_step() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
 import os
@@ -17,9 +16,9 @@ import numpy as np
 import pytest
 import torch
 from helping import require_defaults, require_defaults_of, require_own_words
+from networks import write_tiny_model
 from recordings import write
 
-from common.models.files import write_model
 from speech import Recognizer
 from speech.arguments import make_speech_parser
 from speech.cli import main
@@ -27,12 +26,10 @@ from speech.language.loading import load_language_model, write_language_model
 from speech.language.options import CountOptions, LanguageModelOptions
 from speech.language.recurrent import LanguageModelConfig, LanguageNetwork
 from speech.language.vocabulary import SPECIAL
-from speech.model.network import SpeechConfig, SpeechNetwork
-from speech.model.subwords import LETTER_SYMBOLS
+from speech.model.network import SpeechNetwork
 from speech.options import TrainOptions
 from speech.sound.audio import AudioOptions, load_audio
 from speech.stream import Stream, Update
-from speech.training.pronunciations import PHONES
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = ROOT / "speech" / "samples"
@@ -40,11 +37,7 @@ SAMPLES = ROOT / "speech" / "samples"
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    config = SpeechConfig(LETTER_SYMBOLS, PHONES, channels=8, hidden_size=8, lower_layers=1, upper_layers=1)
-    directory = tmp_path_factory.mktemp("models") / "tiny"
-    write_model(directory, dataclasses.asdict(config), SpeechNetwork(config).state_dict(), "# Tiny\n")
-    return directory
+    return write_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
 
 
 @pytest.fixture

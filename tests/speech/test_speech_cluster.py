@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import shutil
 import signal
@@ -12,14 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from clusters import ray_cluster
+from networks import write_tiny_model
 
-from common.models.files import write_model
 from speech.cli import main
-from speech.model.network import SpeechConfig, SpeechNetwork
-from speech.model.subwords import LETTER_SYMBOLS
-from speech.training.pronunciations import PHONES
 
 pytestmark = [
     pytest.mark.slow,
@@ -31,10 +26,7 @@ RECORDINGS = 8
 
 @pytest.fixture
 def model(tmp_path: Path) -> str:
-    torch.manual_seed(0)
-    config = SpeechConfig(LETTER_SYMBOLS, PHONES, channels=8, hidden_size=8, lower_layers=1, upper_layers=1)
-    write_model(tmp_path / "tiny", dataclasses.asdict(config), SpeechNetwork(config).state_dict(), "# Tiny\n")
-    return str(tmp_path / "tiny")
+    return str(write_tiny_model(tmp_path / "tiny"))
 
 
 @pytest.fixture

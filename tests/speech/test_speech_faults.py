@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import json
 import os
 import random
@@ -19,27 +18,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
+from networks import write_tiny_model
 
-from common.models.files import write_model
 from speech import cli
 from speech.acoustic import AcousticModel
 from speech.cli import main
-from speech.model.network import SpeechConfig, SpeechNetwork
-from speech.model.subwords import LETTER_SYMBOLS
 from speech.sound.audio import load_audio
-from speech.training.pronunciations import PHONES
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    config = SpeechConfig(LETTER_SYMBOLS, PHONES, channels=8, hidden_size=8, lower_layers=1, upper_layers=1)
-    directory = tmp_path_factory.mktemp("models") / "tiny"
-    write_model(directory, dataclasses.asdict(config), SpeechNetwork(config).state_dict(), "# Tiny\n")
-    return directory
+    return write_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
 
 
 def record(folder: Path, count: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import uuid
 from collections.abc import Iterator
@@ -10,27 +9,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from networks import write_tiny_model
 from web import Web, s3_server, web_server
 
 from common import stores
-from common.models.files import write_model
 from speech import Recognizer
 from speech.cli import main
-from speech.model.network import SpeechConfig, SpeechNetwork
-from speech.model.subwords import LETTER_SYMBOLS
 from speech.sound.audio import load_audio
-from speech.training.pronunciations import PHONES
 
 SAMPLE = Path(__file__).parents[2] / "speech" / "samples" / "city.opus"
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
-    torch.manual_seed(0)
-    config = SpeechConfig(LETTER_SYMBOLS, PHONES, channels=8, hidden_size=8, lower_layers=1, upper_layers=1)
-    directory = tmp_path_factory.mktemp("models") / "tiny"
-    write_model(directory, dataclasses.asdict(config), SpeechNetwork(config).state_dict(), "# Tiny\n")
-    return str(directory)
+    return str(write_tiny_model(tmp_path_factory.mktemp("models") / "tiny"))
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
 import json
 import os
 import shutil
@@ -18,29 +17,23 @@ from typing import Any
 import av
 import pytest
 import torch
+from networks import write_tiny_model
 
 from common.commands.processes import Helpers
-from common.models.files import write_model
 from common.stages import NETWORK, stage
 from speech.cli import main
-from speech.model.network import SpeechConfig, SpeechNetwork
-from speech.model.subwords import LETTER_SYMBOLS
+from speech.model.network import SpeechNetwork
 from speech.options import STAGES
 from speech.pipeline import Timed, process_segments, timed
 from speech.pool import RecordingEnd, SegmentFeatures
 from speech.sound.audio import Resampler
-from speech.training.pronunciations import PHONES
 
 SAMPLES = Path(__file__).parents[2] / "speech" / "samples"
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    config = SpeechConfig(LETTER_SYMBOLS, PHONES, channels=8, hidden_size=8, lower_layers=1, upper_layers=1)
-    directory = tmp_path_factory.mktemp("models") / "tiny"
-    write_model(directory, dataclasses.asdict(config), SpeechNetwork(config).state_dict(), "# Tiny\n")
-    return directory
+    return write_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
 
 
 @pytest.fixture
