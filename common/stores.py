@@ -138,13 +138,12 @@ def find(url: str) -> list[Stored]:
     return _listed(url, url, lambda system, path: system.find(path, detail=True))
 
 
-def find_matching(pattern: str) -> list[Stored]:
-    """The files that a glob matches, in the order of their names.
+def find_matching(pattern: str, root: str) -> list[Stored]:
+    """The files that a glob matches, in the order of their names; `root` is what stands before its signs.
 
     Raises:
         InputError: if they cannot be listed.
     """
-    root = re.split(r"[*?\[]", pattern, maxsplit=1)[0].rpartition("/")[0]
     return _listed(pattern, root, lambda system, path: system.glob(path, detail=True))
 
 

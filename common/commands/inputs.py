@@ -163,18 +163,18 @@ def _behind(
         suffixes, kind, passed_over: as in `collect_inputs`.
     """
     name = StorePath(url).name or url
+    globbed = file is None and not url.endswith("/")
+    root = _fixed_part(url) if globbed else f"{url.rstrip('/')}/"
     try:
         if isinstance(file, InputError):
             raise file
         if file is not None and not file.is_folder:
             yield Input(url, name, state=(file.size, file.changed))
             return
-        globbed = file is None and not url.endswith("/")
-        found = stores.find_matching(url) if globbed else stores.find(url)
+        found = stores.find_matching(url, root) if globbed else stores.find(url)
     except InputError as error:
         yield Input(url, name, error.reason)
         return
-    root = _fixed_part(url) if globbed else f"{url.rstrip('/')}/"
     count = 0
     for one in found:
         inner = PurePosixPath(*(part for part in one.url.removeprefix(root).split("/") if part.strip(".")))

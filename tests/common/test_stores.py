@@ -136,7 +136,7 @@ def test_what_is_put_is_found_read_and_told_from_what_was_there(folder: str) -> 
     stores.put(f"{folder}/b/two.txt", b"two")
     stores.put(f"{folder}/a.txt", b"one")
     assert [one.url for one in stores.find(folder)] == [f"{folder}/a.txt", f"{folder}/b/two.txt"]
-    assert [one.url for one in stores.find_matching(f"{folder}/*/t*.txt")] == [f"{folder}/b/two.txt"]
+    assert [one.url for one in stores.find_matching(f"{folder}/*/t*.txt", folder)] == [f"{folder}/b/two.txt"]
     before = stores.look_up(f"{folder}/a.txt")
     assert (before.size, before.is_folder) == (3, False)
     assert stores.look_up(f"{folder}/b").is_folder
