@@ -267,7 +267,9 @@ class _Training:
         self.checkpoint = options.run / "last.ckpt"
         batches.share(processes.rank, processes.count)
         module.to(self.device).total_steps = options.epochs * len(batches)
-        self.optimizer = Muon(module.parameter_groups(), module.learning_rate, betas=(0.9, 0.98))
+        self.optimizer = Muon(
+            module.parameter_groups(), module.learning_rate, betas=(0.9, 0.98), half=self.half
+        )
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.average = WeightAverage(options.average_decay)
         self.best_value = math.inf

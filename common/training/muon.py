@@ -36,10 +36,14 @@ class Muon(torch.optim.AdamW):
             are n matrices (rows, columns) on each other.
         lr: learning rate.
         betas: AdamW's.
+        half: makes the matrices of a step orthogonal in bfloat16, whose eight bits are enough for it.
     """
 
-    def __init__(self, groups: Sequence[dict[str, Any]], lr: float, betas: tuple[float, float]) -> None:
+    def __init__(
+        self, groups: Sequence[dict[str, Any]], lr: float, betas: tuple[float, float], half: bool = False
+    ) -> None:
         super().__init__(list(groups), lr=lr, betas=betas)
+        self._dtype = torch.bfloat16 if half else torch.float32
         # A hook, and no `step` of its own, so that a step stays one step to whoever counts them.
         self.register_step_pre_hook(lambda *_: self._move_gates())
 
@@ -68,7 +72,7 @@ class Muon(torch.optim.AdamW):
             parameter.chunk(group["gates"]), ahead.chunk(group["gates"]), strict=True
         ):
             size = group["lr"] * _RMS * max(matrix.shape) ** 0.5
-            matrix.sub_(orthogonalized(direction), alpha=size)
+            matrix.sub_(orthogonalized(direction.to(self._dtype)), alpha=size)
 
 
 def orthogonalized(matrix: Tensor) -> Tensor:

@@ -25,6 +25,20 @@ def test_singular_values_come_near_one_and_directions_stay() -> None:
         assert torch.allclose(between, torch.diag(between.diagonal()), atol=1e-3)
 
 
+def test_eight_bits_are_enough_for_a_direction() -> None:
+    torch.manual_seed(6)
+    matrix = torch.randn(64, 96) * torch.logspace(0.0, -2.0, 96)
+    whole, half = orthogonalized(matrix), orthogonalized(matrix.bfloat16())
+    assert half.dtype == torch.bfloat16
+    assert torch.cosine_similarity(whole.flatten(), half.float().flatten(), dim=0) > 0.99
+    first, second = nn.Parameter(torch.zeros(64, 96)), nn.Parameter(torch.zeros(64, 96))
+    for parameter, small in ((first, False), (second, True)):
+        groups: list[dict[str, Any]] = [{"params": [parameter], "gates": 1, "weight_decay": 0.0}]
+        _moved(Muon(groups, 0.01, (0.9, 0.98), half=small), parameter, [matrix])
+    assert second.dtype == torch.float32 and not torch.equal(first, second)
+    assert torch.cosine_similarity(first.flatten(), second.flatten(), dim=0) > 0.99
+
+
 def test_a_zero_gradient_moves_nothing() -> None:
     assert torch.equal(orthogonalized(torch.zeros(3, 5)), torch.zeros(3, 5))
 
