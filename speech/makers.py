@@ -57,7 +57,9 @@ def average(arguments: argparse.Namespace) -> int:
 
     require_models_apart(arguments.models, BUNDLED, arguments.output)
     require_writable(arguments.output.parent)
-    average_models(arguments.models, arguments.shares, arguments.output, BUNDLED, "Speech recogniser")
+    average_models(
+        arguments.models, arguments.shares, arguments.output, BUNDLED, "Speech recogniser", arguments.storage
+    )
     return 0
 
 

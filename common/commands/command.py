@@ -17,12 +17,13 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, get_args
 
 from common.commands.messages import LOG_FORMAT_HELP, LOG_FORMATS, is_json, log_as_asked, say
 from common.commands.streams import give_up_output, prepare_streams
 from common.errors import InputError, OptionError
 from common.locations import location
+from common.models.directory import Storage
 
 # The builds that were tested together; another PyTorch may refuse to load its companions' libraries.
 FITTING = "'torch==2.11.*' 'torchaudio==2.11.0' 'torchvision==0.26.*'"
@@ -130,13 +131,19 @@ def add_shared_options(
 
 
 def add_average_options(parser: argparse.ArgumentParser) -> None:
-    """What a mean of models is made of: `models`, `shares` (None where they are alike) and `output`."""
+    """Of a mean of models: `models`, `shares` (None where they are alike), `output` and `storage`."""
     parser.add_argument("models", nargs="+", metavar="MODEL", help="bundled model or model directory")
     parser.add_argument(
         "--shares", nargs="+", type=float, metavar="X", help="of each model in the mean (all the same)"
     )
     parser.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="model directory to write (required)"
+    )
+    parser.add_argument(
+        "--storage",
+        choices=get_args(Storage),
+        default="float16",
+        help="how weights are written: 16 bits each, or 8 with one scale a row (%(default)s)",
     )
 
 

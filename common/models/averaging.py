@@ -8,13 +8,18 @@ from pathlib import Path
 import torch
 
 from common.errors import InputError, OptionError
-from common.models.files import find_model, read_model, write_model
+from common.models.files import Storage, find_model, read_model, write_model
 
 _MAY_DIFFER = {"dropout"}  # matters in training alone
 
 
 def average(
-    models: Sequence[str | Path], shares: Sequence[float] | None, output: Path, bundled: Path, title: str
+    models: Sequence[str | Path],
+    shares: Sequence[float] | None,
+    output: Path,
+    bundled: Path,
+    title: str,
+    storage: Storage = "float16",
 ) -> None:
     """Write the mean of models that grew from one another, or from one start.
 
@@ -27,6 +32,7 @@ def average(
         output: model directory to write.
         bundled: where models with a name lie.
         title: of the model's page.
+        storage: of the weights; see `write_model`.
 
     Raises:
         InputError: if a model cannot be read, shapes differ, or shares and models do not fit together.
@@ -51,4 +57,4 @@ def average(
         for name, tensor in last.items()
     }
     parts = ", ".join(f"{share:g} of {model}" for share, model in zip(shares, models, strict=True))
-    write_model(output, config, mean, f"# {title}\n\nThe mean of {parts}.\n")
+    write_model(output, config, mean, f"# {title}\n\nThe mean of {parts}.\n", storage)

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from pathlib import Path
+from typing import Literal
 
 from common.errors import InputError
 
+Storage = Literal["float16", "int8"]  # of weights; `common.models.files` says how
+
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+COMPRESSED = f"{WEIGHTS}.xz"  # in place of WEIGHTS
 
 
 def bundled_names(bundled: Path) -> list[str]:

@@ -137,7 +137,7 @@ def card(model: NgramModel, predictions: Sequence[Prediction]) -> str:
     lines = [
         "# Language model",
         "",
-        "Interpolated Kneser-Ney, pruned by entropy, 8 bits a probability. Made by `speech count-lm`.",
+        "Interpolated Kneser-Ney, pruned by entropy, 7 bits a probability. Made by `speech count-lm`.",
         "",
         "| words of an n-gram | n-grams |",
         "|---|---|",

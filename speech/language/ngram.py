@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from common.errors import InputError
-from common.models.directory import CONFIG, WEIGHTS
+from common.models.directory import CONFIG
 from common.models.files import read_model, write_model
 from speech.language.followers import WORD_BITS, Followers, Numbers, RangeMaximum, Values
 from speech.language.generating import generated
@@ -273,7 +273,7 @@ def write_ngram_model(directory: Path, model: NgramModel, card: str) -> None:
         "made_for": model.spelling.made_for,
         "steps": steps,
     }
-    write_model(directory, config, tensors, card)
+    write_model(directory, config, tensors, card, compressed=True)
 
 
 def is_ngram_model(directory: Path) -> bool:
@@ -308,9 +308,7 @@ def load_ngram_model(directory: Path) -> NgramModel:
         _require_fitting(words, unigrams, longer, config["unknown_words"], spelling)
         return NgramModel(words, unigrams, longer, config["unknown_words"], spelling)
     except (KeyError, AttributeError, TypeError, ValueError, IndexError, OverflowError) as error:
-        raise InputError(
-            directory / WEIGHTS, "does not fit its configuration; fetch the model again"
-        ) from error
+        raise InputError(directory, "does not fit its configuration; fetch the model again") from error
 
 
 def _require_fitting(

@@ -101,7 +101,8 @@ class CountOptions:
             recogniser writes and orders them, and it begins sooner. Another can use the model, too.
         words: most words in the vocabulary, the end of a sentence and the unknown word included.
         order: words of the longest n-grams.
-        megabytes: size of the model; n-grams that predict little are left out until it fits.
+        megabytes: size of the model in memory, of which three fifths are written; n-grams that predict little
+            are left out until it fits.
     """
 
     text: tuple[str, ...]

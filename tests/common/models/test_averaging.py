@@ -47,6 +47,16 @@ def test_without_shares_all_models_count_the_same(tmp_path: Path) -> None:
     torch.testing.assert_close(mean, (first[name] + second[name]) / 2, atol=1e-3, rtol=1e-3)
 
 
+def test_the_mean_of_one_is_the_model_in_other_storage(tmp_path: Path) -> None:
+    first = write_random(tmp_path / "first", 1, hidden_size=40)
+    command = ["average", str(tmp_path / "first"), "--storage", "int8", "--output", str(tmp_path / "small")]
+    assert main(command) == 0
+    sizes = [(tmp_path / name / "model.safetensors").stat().st_size for name in ("first", "small")]
+    assert sizes[1] < 0.7 * sizes[0]
+    for name, tensor in read_model(tmp_path / "small")[1].items():
+        torch.testing.assert_close(tensor, first[name], atol=float(tensor.abs().max()) / 250, rtol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("shape", "shares", "reason"),
     [

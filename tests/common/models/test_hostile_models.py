@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import hashlib
 import json
+import lzma
 import random
 import shutil
 import struct
@@ -26,7 +27,8 @@ from caption.images import SIZE
 from caption.model import text as caption_text
 from caption.model.network import CaptionConfig, CaptionNetwork
 from common.errors import InputError
-from common.models.directory import CONFIG, WEIGHTS
+from common.models.compressed import compress
+from common.models.directory import COMPRESSED, CONFIG, WEIGHTS
 from common.models.files import write_model
 from speech import DecodingOptions, Recognizer
 from speech.language.count_ngrams import count_ngrams
@@ -167,7 +169,8 @@ def mutated_bytes(data: bytes, generator: random.Random) -> bytes:
 def attack(source: Path, target: Path, generator: random.Random) -> None:
     """A copy of a model that somebody has tampered with."""
     shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(source, target, ignore=shutil.ignore_patterns(CONFIG, WEIGHTS))
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns(CONFIG, WEIGHTS, COMPRESSED))
+    file = COMPRESSED if (source / COMPRESSED).exists() else WEIGHTS
     stored = json.loads((source / CONFIG).read_text())
     how = generator.randrange(4)
     if how < 2:
@@ -180,12 +183,16 @@ def attack(source: Path, target: Path, generator: random.Random) -> None:
     elif how == 2:
         config = mutated_bytes((source / CONFIG).read_bytes(), generator)
     else:
-        weights = mutated_bytes((source / WEIGHTS).read_bytes(), generator)
-        (target / WEIGHTS).write_bytes(weights)
+        weights = (source / file).read_bytes()
+        if file == COMPRESSED and generator.random() < 0.7:  # what is inside, or else the pieces
+            weights, stored["pieces"] = compress(mutated_bytes(lzma.decompress(weights), generator))
+        else:
+            weights = mutated_bytes(weights, generator)
+        (target / file).write_bytes(weights)
         config = json.dumps({**stored, "sha256": hashlib.sha256(weights).hexdigest()}).encode()
     (target / CONFIG).write_bytes(config)
     if how != 3:
-        (target / WEIGHTS).hardlink_to(source / WEIGHTS)
+        (target / file).hardlink_to(source / file)
 
 
 class Attempts:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import lzma
 import os
+import resource
 import signal
 from pathlib import Path
 from typing import Any
@@ -39,6 +42,7 @@ def model(tmp_path: Path) -> Path:
     shape=st.lists(st.integers(0, 20), max_size=4),
     scale=st.sampled_from([1e-3, 1.0, 1e6]),
     storage=st.sampled_from(["float16", "int8"]),
+    compressed=st.booleans(),
     seed=st.integers(0, 2**31),
 )
 def test_what_is_written_is_read_back(
@@ -46,6 +50,7 @@ def test_what_is_written_is_read_back(
     shape: list[int],
     scale: float,
     storage: Storage,
+    compressed: bool,
     seed: int,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
@@ -58,7 +63,7 @@ def test_what_is_written_is_read_back(
         "mask": torch.tensor([True, False]),
     }
     directory = tmp_path_factory.mktemp("models") / "model"
-    write_model(directory, config, tensors, "", storage)
+    write_model(directory, config, tensors, "", storage, compressed)
     read_config, read = read_model(directory)
     assert read_config == config
     assert read.keys() == tensors.keys()
@@ -187,6 +192,47 @@ def test_files_that_belong_to_no_model_are_never_lost(model: Path) -> None:
     (model / "thesis.docx").touch()
     with pytest.raises(InputError, match=r"holds other files \(thesis\.docx\)"):
         write_model(model, {}, {}, "")
+
+
+def test_a_compressed_model_takes_the_place_of_another_and_xz_reads_it(model: Path) -> None:
+    table = torch.arange(3_000_000, dtype=torch.int32) // 1000  # 12 MB, which are three pieces
+    write_model(model, {}, {"table": table}, "", compressed=True)
+    names = sorted(path.name for path in model.iterdir())
+    assert names == ["README.md", "config.json", "model.safetensors.xz"]
+    assert torch.equal(read_model(model)[1]["table"], table)
+    data = (model / "model.safetensors.xz").read_bytes()
+    assert len(data) < 100_000
+    write_model(model, {}, {"table": table}, "")
+    assert (model / "model.safetensors").read_bytes() == lzma.decompress(data)
+    assert not (model / "model.safetensors.xz").exists()
+
+
+@pytest.mark.parametrize("damage", ["bomb", "cut", "count", "type", "garbage", "many"])
+def test_damaged_pieces_are_refused_without_filling_memory(tmp_path: Path, damage: str) -> None:
+    write_model(tmp_path / "model", {}, {"weight": torch.zeros(100, 100)}, "", compressed=True)
+    path, config = tmp_path / "model" / "model.safetensors.xz", tmp_path / "model" / "config.json"
+    data: bytes = path.read_bytes()
+    pieces: list[Any] = [len(data)]
+    if damage == "bomb":
+        data = lzma.compress(bytes(1 << 28))
+        pieces = [len(data)]
+    elif damage == "cut":
+        data, pieces = data[:-40], [len(data) - 40]
+    elif damage == "count":
+        pieces = [len(data) + 1]
+    elif damage == "type":
+        pieces = [float(len(data))]
+    elif damage == "garbage":
+        data, pieces = b"x" * 50, [50]
+    else:
+        data, pieces = data * 1000, pieces * 1000
+    path.write_bytes(data)
+    stored = json.loads(config.read_text())
+    config.write_text(json.dumps({**stored, "sha256": hashlib.sha256(data).hexdigest(), "pieces": pieces}))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputError, match="is not a safetensors file of a model"):
+        read_model(tmp_path / "model")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
