@@ -58,7 +58,8 @@ def peak() -> int:
 
 def failures(file: str, name: str, count: int = MUTATIONS) -> list[str]:
     """Try so many inputs; what went wrong, each with its number. What ends the process is passed over."""
-    first, found = 0, []
+    first = 0
+    found: list[str] = []
     while first < count and len(found) < _MOST_FAILURES:
         program = [sys.executable, __file__, file, name, str(first), str(count - first)]
         done = subprocess.run(program, capture_output=True, text=True)

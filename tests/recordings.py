@@ -6,6 +6,7 @@ import io
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -69,10 +70,12 @@ def write(
         streams = []
         for number, sound in enumerate(tracks, 1):
             layout = {1: "mono", 2: "stereo"}[len(sound)]
-            streams.append(container.add_stream(codec, rate=rate, layout=layout))
+            stream = container.add_stream(codec, rate=rate, layout=layout)
+            assert isinstance(stream, av.AudioStream)
+            streams.append(stream)
             if default is not None:
-                streams[-1].disposition = Disposition.default if number == default else Disposition(0)
-        packets = []
+                stream.disposition = Disposition.default if number == default else Disposition(0)
+        packets: list[av.Packet[Any]] = []
         if video is not None:
             picture = av.VideoFrame.from_ndarray(np.full((16, 16, 3), 128, np.uint8), format="rgb24")
             packets += [packet for _ in range(pictures) for packet in video.encode(picture)]
@@ -86,7 +89,7 @@ def write(
 
 def _encoded(
     stream: av.AudioStream, sound: Sound, rate: int, begins: float, pause: tuple[float, float]
-) -> list[av.Packet]:
+) -> list[av.Packet[av.AudioStream]]:
     """The packets of a track."""
     context = stream.codec_context
     layout = context.layout.name
@@ -94,8 +97,9 @@ def _encoded(
     convert = av.AudioResampler(context.format, layout, rate, frame_size=context.frame_size or 1024)
     frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound), format="fltp", layout=layout)
     frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), 0
-    packets: list[av.Packet] = []
+    packets: list[av.Packet[av.AudioStream]] = []
     for one in [*convert.resample(frame), *convert.resample(None)]:
+        assert one.pts is not None
         late = begins + (pause[1] if one.pts >= pause[0] * rate else 0.0)
         one.pts += round(late * rate)
         packets += stream.encode(one)

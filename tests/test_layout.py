@@ -223,6 +223,14 @@ def test_packages_are_listed_by_name() -> None:
     assert set(settings["tool"]["setuptools"]["packages"]) == {".".join(path.parts) for path in packages}
 
 
+def test_the_version_is_the_same_wherever_it_stands() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    places = {"CITATION.cff": r"^version: (\S+)", "CHANGELOG.md": r"^## (\d+\.\d+\.\d+)"}
+    for name, line in places.items():
+        found = re.findall(line, (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE)
+        assert found[:1] == [version], name
+
+
 @pytest.mark.parametrize(
     "package",
     [

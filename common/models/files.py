@@ -91,7 +91,7 @@ def write_model(
     pieces = None
     if compressed:
         data, pieces = compress(data)
-    stored = {
+    stored: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "storage": storage,
         "sha256": hashlib.sha256(data).hexdigest(),

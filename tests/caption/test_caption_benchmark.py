@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,14 +14,15 @@ import caption.benchmark
 from caption import Captioner, DescribeOptions
 from caption.model.network import CaptionConfig, CaptionNetwork
 from caption.model.text import SPECIAL
-from common.core.search import Hypothesis
+from common.core.search import Hypothesis, beam_search
 
 
 @pytest.fixture
 def captioner() -> Captioner:
     torch.manual_seed(0)
-    sizes = dict(hidden_size=8, embedding_size=8, attention_size=8, context_size=8)
-    return Captioner(CaptionNetwork(CaptionConfig(words=(*SPECIAL, "a", "dog"), **sizes)), "tiny")
+    words = (*SPECIAL, "a", "dog")
+    config = CaptionConfig(words, hidden_size=8, embedding_size=8, attention_size=8, context_size=8)
+    return Captioner(CaptionNetwork(config), "tiny")
 
 
 @pytest.fixture
@@ -59,10 +61,9 @@ def test_everybody_sees_the_same_photographs(
 def test_the_peer_says_as_many_words_as_we_do(paths: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torchvision.models, "resnet101", Peer)
     found: list[list[list[Hypothesis]]] = []
-    search = caption.benchmark.beam_search
 
-    def noted(*arguments: object) -> list[list[Hypothesis]]:
-        found.append(search(*arguments))  # type: ignore[arg-type]
+    def noted(*arguments: Any) -> list[list[Hypothesis]]:
+        found.append(beam_search(*arguments))
         return found[-1]
 
     monkeypatch.setattr(caption.benchmark, "beam_search", noted)

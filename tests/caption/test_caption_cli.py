@@ -16,8 +16,9 @@ from describing import describe, drawn, lines
 from helping import require_defaults, require_defaults_of, require_own_words, subparsers
 from PIL import Image
 
+from caption.arguments import make_caption_parser
 from caption.captioner import Captioner
-from caption.cli import main, make_caption_parser
+from caption.cli import main
 from caption.options import DescribeOptions, TrainOptions
 from caption.output.metadata import read_description, write_description
 

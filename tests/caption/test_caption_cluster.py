@@ -26,8 +26,8 @@ def test_two_workers_caption_as_one_process_does(
     assert describe(model, "photos", "--output", "here") == 1
     said = capsys.readouterr().err
     assert describe(model, "photos", "--output", "there", *ENGINE) == 1
-    there = capsys.readouterr().err
-    assert [one.partition(" in ")[0] for one in there.splitlines()] == [
+    said_there = capsys.readouterr().err
+    assert [one.partition(" in ")[0] for one in said_there.splitlines()] == [
         one.partition(" in ")[0] for one in said.splitlines()
     ]  # each took its own time
     for name in ("a.txt", "b.txt", "deep/c.txt"):

@@ -120,7 +120,7 @@ def test_a_photograph_that_changed_is_read_again(photographs: list[Photograph], 
 def test_a_damaged_photograph_is_named_and_leaves_no_cache(
     photographs: list[Photograph], tmp_path: Path
 ) -> None:
-    photographs[2].path.write_bytes(b"nonsense")
+    Path(photographs[2].path).write_bytes(b"nonsense")
     for _ in range(2):
         with pytest.raises(InputError, match=r"2\.png"):
             cache_pictures(photographs, tmp_path / "cache")

@@ -84,8 +84,16 @@ def pixels() -> Tensor:
 
 def tiny(attention: bool = True, classes: tuple[str, ...] = ()) -> Captioner:
     torch.manual_seed(1)
-    sizes = {"hidden_size": 8, "embedding_size": 6, "attention_size": 5, "context_size": 7, "beliefs": 2}
-    config = CaptionConfig(WORDS, attention=attention, classes=classes, **sizes)
+    config = CaptionConfig(
+        WORDS,
+        attention=attention,
+        hidden_size=8,
+        embedding_size=6,
+        attention_size=5,
+        context_size=7,
+        classes=classes,
+        beliefs=2,
+    )
     return Captioner(CaptionNetwork(config), "tiny")
 
 

@@ -94,7 +94,8 @@ def test_photographs_together_are_described_as_one_by_one(
     assert captioner.describe_batch([], options) == []
     for caption, photo in zip(together, photos, strict=True):
         alone = captioner.describe(photo, options)
-        assert (caption.text, caption.log_prob) == (alone.text, pytest.approx(alone.log_prob, abs=1e-4))
+        assert caption.text == alone.text
+        assert caption.log_prob == pytest.approx(alone.log_prob, abs=1e-4)
         assert [one.text for one in caption.alternatives] == [one.text for one in alone.alternatives]
 
 
@@ -273,11 +274,17 @@ def test_no_caption_is_shorter_than_asked(model: Path, photos: list[Path]) -> No
 
 def test_a_doubted_caption_gives_way_and_stands_among_the_runners_up(photos: list[Path]) -> None:
     torch.manual_seed(1)
-    sizes = {"hidden_size": 8, "embedding_size": 8, "attention_size": 8, "context_size": 8}
     words = (*SPECIAL, "a", "dog", "runs", "cup")
-    captioner = Captioner(
-        CaptionNetwork(CaptionConfig(words, classes=("cup", ""), beliefs=1, **sizes)), "tiny"
+    config = CaptionConfig(
+        words,
+        hidden_size=8,
+        embedding_size=8,
+        attention_size=8,
+        context_size=8,
+        classes=("cup", ""),
+        beliefs=1,
     )
+    captioner = Captioner(CaptionNetwork(config), "tiny")
     with torch.no_grad():
         captioner.network.decoder.concepts.classifier.bias.copy_(torch.tensor([50.0, -50.0]))
         captioner.network.decoder.output_bias[words.index("cup")] -= 50.0

@@ -62,7 +62,7 @@ def test_a_file_that_changes_between_two_attempts_is_not_pieced_together(
     def change(seconds: float) -> None:
         web.files["/talk.wav"] = other
 
-    monkeypatch.setattr(stores.time, "sleep", change)
+    monkeypatch.setattr("common.stores.time.sleep", change)
     web.drops["/talk.wav"] = 1
     assert stores.read(web.url("/talk.wav")) == other
 

@@ -173,7 +173,8 @@ def test_every_box_has_a_label_and_every_example_a_name(captioner: Captioner) ->
     ]
     assert len(boxes) > 8 and all(box.label and box.show_label is not False for box in boxes)
     examples = [one for one in blocks if isinstance(one, gr.Dataset)]
-    assert len(examples) == 5 and all(all(one.sample_labels) for one in examples)
+    assert len(examples) == 5
+    assert all(one.sample_labels is not None and all(one.sample_labels) for one in examples)
 
 
 # --- figures -----------------------------------------------------------------------------------------

@@ -135,7 +135,9 @@ Function("element", "server", "trigger", fs.readFileSync(process.argv[3], "utf-8
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="there is no JavaScript here")
-def test_no_sound_is_lost_while_calls_run(said: np.ndarray, said_text: str, tmp_path: Path) -> None:
+def test_no_sound_is_lost_while_calls_run(
+    said: np.ndarray, said_text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The page's own script, at real time, with a recogniser that takes longer than the sound."""
     recognizer = Recognizer.load()
     words = recognizer.finder.words
@@ -147,7 +149,7 @@ def test_no_sound_is_lost_while_calls_run(said: np.ndarray, said_text: str, tmp_
             pass
         return found
 
-    recognizer.finder.words = slowly  # type: ignore[method-assign]
+    monkeypatch.setattr(recognizer.finder, "words", slowly)
     address, close = serve(lambda: speech_page.build_app(recognizer), block=False)
     try:
         config = httpx.get(f"{address}config").json()

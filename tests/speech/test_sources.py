@@ -15,7 +15,7 @@ from torch import Tensor
 import speech
 from speech import InputError, Recognizer, SuiteError
 from speech.sound.audio import SAMPLE_RATE, load_audio
-from speech.sources import opened, source_name, to_samples
+from speech.sources import Source, opened, source_name, to_samples
 
 SAMPLE = Path(__file__).parents[2] / "speech" / "samples" / "tags.opus"
 
@@ -37,7 +37,8 @@ def test_every_form_of_a_recording_gives_the_same_text(
     assert text
     data = SAMPLE.read_bytes()
     stereo = np.stack([samples, samples])
-    forms = [str(SAMPLE), data, bytearray(data), memoryview(data), BytesIO(data), samples, stereo, stereo.T]
+    forms: list[Source] = [str(SAMPLE), data, bytearray(data), memoryview(data), BytesIO(data)]
+    forms += [samples, stereo, stereo.T]
     forms += [torch.from_numpy(samples), (samples * 2**15).round().clip(-(2**15), 2**15 - 1).astype(np.int16)]
     forms += [samples.astype(np.float64), samples.astype(np.float16)]
     assert [recognizer.transcribe(form).text for form in forms] == [text] * len(forms)

@@ -7,7 +7,8 @@ import torch
 from networks import tiny_network
 from torch.utils.flop_counter import FlopCounterMode
 
-from speech.benchmark import compare, joined, multiplication_speed, operations_per_second
+from common.benchmark import multiplication_speed
+from speech.benchmark import compare, joined, operations_per_second
 from speech.model.network import SpeechNetwork
 from speech.model.subwords import LETTER_SYMBOLS
 from speech.options import DecodingOptions

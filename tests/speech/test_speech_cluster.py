@@ -98,8 +98,8 @@ def test_two_workers_one_of_them_killed_write_what_one_process_writes(
     assert contents(there) == contents(here)
     assert len(contents(there)) == 2 * RECORDINGS
     statuses = [line.split("\t")[1] for line in (tmp_path / "report.tsv").read_text().splitlines()[1:]]
-    told = [{"warning": "done"}.get(one, one) for one in statuses]  # an untrained model is not sure
-    assert sorted(told) == ["done"] * RECORDINGS + ["failed", "total"]
+    kinds = [{"warning": "done"}.get(one, one) for one in statuses]  # an untrained model is not sure
+    assert sorted(kinds) == ["done"] * RECORDINGS + ["failed", "total"]
 
     # What one kind of run has written, the other passes over.
     assert main([*arguments, "--threads", "1", "--output", str(there)]) == 1

@@ -23,6 +23,7 @@ from networks import write_tiny_model
 from speech import cli
 from speech.acoustic import AcousticModel
 from speech.cli import main
+from speech.pool import SegmentFeatures
 from speech.sound.audio import load_audio
 
 ROOT = Path(__file__).parents[2]
@@ -234,12 +235,10 @@ def test_a_recording_for_which_memory_does_not_suffice_is_one_line_and_no_traceb
     if place == "read":
         import speech.reading
 
-        features = speech.reading.SegmentFeatures
-
         def made(*arguments: Any) -> Any:
             if arguments[4] > 1.0:
                 raise error
-            return features(*arguments)
+            return SegmentFeatures(*arguments)
 
         monkeypatch.setattr(speech.reading, "SegmentFeatures", made)
     else:

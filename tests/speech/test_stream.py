@@ -187,7 +187,7 @@ def test_the_microphone_gives_what_it_hears(monkeypatch: pytest.MonkeyPatch) -> 
             pass
 
     fake = types.SimpleNamespace(RawInputStream=RawInputStream, PortAudioError=OSError)
-    monkeypatch.setitem(sys.modules, "sounddevice", fake)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "sounddevice", fake)
     heard = microphone()
     assert next(heard).tolist() == [0.5, -0.5]
     heard.close()  # type: ignore[attr-defined]

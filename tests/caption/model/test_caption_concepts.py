@@ -50,7 +50,8 @@ def test_a_word_is_believed_as_much_as_all_its_classes_together() -> None:
     expected = sorted({CAT: 0.8, DOG: 0.4, RED: 0.3}.items())  # in the order of the symbols
     assert beliefs.symbols.tolist() == [[symbol for symbol, _ in expected]] * 2
     torch.testing.assert_close(beliefs.log_probs[0].exp(), torch.tensor([value for _, value in expected]))
-    assert concepts.name(grids(1)) == [("cat", pytest.approx(0.8))]
+    ((name, belief),) = concepts.name(grids(1))
+    assert name == "cat" and belief == pytest.approx(0.8)
 
 
 def test_words_that_are_not_in_the_vocabulary_are_never_believed() -> None:

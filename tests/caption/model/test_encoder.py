@@ -49,11 +49,25 @@ def test_every_encoder_gives_a_grid_of_49_positions(name: str, channels: int) ->
     assert grid.shape == (2, 49, channels) and encoder.channels == channels
 
 
+def statistics(norm: torch.nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
+    """Running mean and variance of a batch normalisation."""
+    assert isinstance(norm, torch.nn.BatchNorm2d)
+    assert norm.running_mean is not None and norm.running_var is not None
+    return norm.running_mean, norm.running_var
+
+
+def draw_statistics(norm: torch.nn.Module) -> None:
+    mean, variance = statistics(norm)
+    torch.nn.init.uniform_(mean, -0.5, 0.5)
+    torch.nn.init.uniform_(variance, 0.5, 2.0)
+
+
 def test_batch_normalisation_keeps_its_statistics_in_training() -> None:
     encoder = Encoder(EncoderConfig()).train()
-    before = encoder.network.head.norm.running_mean.clone()
+    mean, _ = statistics(encoder.network.get_submodule("head.norm"))
+    before = mean.clone()
     encoder(torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8))
-    assert torch.equal(before, encoder.network.head.norm.running_mean)
+    assert torch.equal(before, statistics(encoder.network.get_submodule("head.norm"))[0])
 
 
 def test_an_unknown_encoder_is_refused_with_the_known_names() -> None:
@@ -66,8 +80,7 @@ def test_folding_the_normalisation_changes_nothing_but_the_time() -> None:
     encoder = Encoder(EncoderConfig()).eval()
     for module in encoder.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
-            torch.nn.init.uniform_(module.running_mean, -0.5, 0.5)
-            torch.nn.init.uniform_(module.running_var, 0.5, 2.0)
+            draw_statistics(module)
     pictures = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8)
     with torch.inference_mode():
         before = encoder(pictures)
@@ -77,11 +90,11 @@ def test_folding_the_normalisation_changes_nothing_but_the_time() -> None:
 
 def test_the_folded_convolution_is_convolution_then_normalisation() -> None:
     torch.manual_seed(2)
-    unit = EfficientNetLite0().eval().blocks[0].depthwise
-    torch.nn.init.uniform_(unit.norm.running_mean, -0.5, 0.5)
-    torch.nn.init.uniform_(unit.norm.running_var, 0.5, 2.0)
+    unit = EfficientNetLite0().eval().get_submodule("blocks.0.depthwise")
+    convolution, normalisation = unit.get_submodule("conv"), unit.get_submodule("norm")
+    draw_statistics(normalisation)
     x = torch.randn(2, 32, 8, 8)
-    torch.testing.assert_close(unit(x), unit.norm(unit.conv(x)).clamp(0, 6))
+    torch.testing.assert_close(unit(x), normalisation(convolution(x)).clamp(0, 6))
 
 
 def test_the_two_halves_together_are_the_whole() -> None:

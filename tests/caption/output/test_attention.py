@@ -16,8 +16,15 @@ WORDS = (*SPECIAL, "a", "dog", "runs")
 
 def network(attention: bool = True) -> CaptionNetwork:
     torch.manual_seed(1)
-    sizes = {"hidden_size": 8, "embedding_size": 8, "attention_size": 8, "context_size": 8}
-    return CaptionNetwork(CaptionConfig(WORDS, attention=attention, **sizes)).eval()
+    config = CaptionConfig(
+        WORDS,
+        attention=attention,
+        hidden_size=8,
+        embedding_size=8,
+        attention_size=8,
+        context_size=8,
+    )
+    return CaptionNetwork(config).eval()
 
 
 def picture() -> torch.Tensor:

@@ -18,7 +18,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.commands.batch import (
-    Job,
     Outcome,
     Summary,
     in_batches,
@@ -28,6 +27,7 @@ from common.commands.batch import (
     write_whole,
 )
 from common.commands.inputs import Input
+from common.commands.outputs import Job
 from common.errors import InputError
 
 NAMES = st.text("aB.", min_size=1, max_size=4).filter(lambda name: name.strip("."))
@@ -66,7 +66,7 @@ class Delivered(list[str]):
 
 
 def planned(folder: Path, *inputs: Input) -> list[str]:
-    return [str(job.outputs["txt"].relative_to(folder)) for job in plan_outputs(inputs, folder, ["txt"])]
+    return [os.path.relpath(str(job.outputs["txt"]), folder) for job in plan_outputs(inputs, folder, ["txt"])]
 
 
 def test_outputs_mirror_the_folder_with_a_new_suffix(tmp_path: Path) -> None:

@@ -71,6 +71,7 @@ def test_a_disk_that_fills_up_within_a_line_of_the_state_stops_the_run_and_the_n
 
     def full(self: ledger.Ledger, line: bytes) -> None:
         if line.startswith(b"b."):
+            assert isinstance(self.folder, Path)
             with (self.folder / NAME).open("ab") as file:
                 file.write(line[:written])
             self._missing = b"\t!"

@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from common.commands.batch import Job, Outcome, in_batches, run
+from common.commands.batch import Outcome, in_batches, run
 from common.commands.command import run_command
 from common.commands.inputs import Input
 from common.commands.messages import JsonLines, say
+from common.commands.outputs import Job
 from common.errors import InputError
 from common.stages import stage
 

@@ -17,10 +17,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.commands.batch import Job, Summary, in_batches, run, write_outputs
+from common.commands.batch import Summary, in_batches, run, write_outputs
 from common.commands.inputs import Input, collect_inputs
 from common.commands.ledger import NAME, Ledger, Source
-from common.commands.outputs import plan_file, plan_outputs
+from common.commands.outputs import Job, plan_file, plan_outputs
 from common.errors import InputError
 from common.files import OutputError, require_writable
 
@@ -319,8 +319,8 @@ def test_a_batch_that_is_killed_again_and_again_is_whole_in_the_end() -> None:
             process.send_signal(signal.SIGKILL)
         kills += process.returncode == -signal.SIGKILL
         for path in Path("out").glob("[!.]*"):
-            format, number = path.suffix[1:], path.stem
-            assert path.read_text() == f"{format} TEXT {number}" * 2000  # every one is whole
+            format, name = path.suffix[1:], path.stem
+            assert path.read_text() == f"{format} TEXT {name}" * 2000  # every one is whole
     assert kills > 3
     with night() as process:
         said = process.communicate()[1].decode()

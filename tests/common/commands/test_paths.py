@@ -52,5 +52,5 @@ def test_a_device_loses_nothing() -> None:
 def test_what_is_elsewhere_or_not_there_yet_is_no_input(tmp_path: Path) -> None:
     (tmp_path / "photo.png").write_bytes(b"pixels")
     (tmp_path / "twin.png").write_bytes(b"pixels")
-    inputs = [tmp_path / "photo.png", tmp_path / "gone.png", "x" * 5000, "-"]
+    inputs: list[Path | str] = [tmp_path / "photo.png", tmp_path / "gone.png", "x" * 5000, "-"]
     require_apart(inputs, [tmp_path / "twin.png", tmp_path / "new.png", tmp_path / "gone.png", "y" * 5000])

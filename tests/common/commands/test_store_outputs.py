@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -171,9 +172,14 @@ def test_an_output_whose_md5_the_store_does_not_tell_truly_is_read(
 
 
 def test_one_file_is_planned_without_listing_its_folder(store: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
+    asked: list[str] = []
     find = stores.find
-    monkeypatch.setattr(stores, "find", lambda url: asked.append(url) or find(url))
+
+    def noted(url: str) -> Any:
+        asked.append(url)
+        return find(url)
+
+    monkeypatch.setattr(stores, "find", noted)
     (one,) = collect_inputs([f"{store}/in/a.wav"], [])
     write_all([plan_file(one, StorePath(f"{store}/talk.srt"), "srt")])
     assert plan_file(one, StorePath(f"{store}/talk.srt"), "srt").done

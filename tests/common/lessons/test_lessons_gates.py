@@ -32,26 +32,24 @@ def test_the_traced_values_are_those_of_the_fused_loop(cell: Cell, bidirectional
 
 def test_what_a_stack_reads_is_noted_as_a_whole_and_step_by_step() -> None:
     torch.manual_seed(1)
-    network = torch.nn.ModuleDict(
-        {
-            "first": RecurrentStack(RecurrentConfig(4, 5, "gru")),
-            "second": RecurrentStack(RecurrentConfig(5, 3, "lstm", bidirectional=True)),
-            "third": RecurrentStack(RecurrentConfig(2, 3)),
-        }
-    )
-    first, second = network["first"], network["second"]
+    first = RecurrentStack(RecurrentConfig(4, 5, "gru"))
+    second = RecurrentStack(RecurrentConfig(5, 3, "lstm", bidirectional=True))
+    third = RecurrentStack(RecurrentConfig(2, 3))
+    network = torch.nn.ModuleDict({"first": first, "second": second, "third": third})
     x, begun = torch.randn(2, 6, 4), (torch.randn(1, 2, 5),)
     with torch.no_grad():
         with readings(network) as found:
-            state, hidden = begun, []
+            state: tuple[torch.Tensor, ...] = begun
+            hidden = []
             for step in x.unbind(1):
                 output, state = first.step(step, state)
                 hidden.append(output)
             outputs, _ = second(torch.stack(hidden, dim=1))
         assert set(found) == {"first", "second"}
         assert torch.equal(found["first"].x, x) and found["first"].state == begun
-        for name, right in (("first", [torch.stack(hidden, dim=1)]), ("second", outputs.chunk(2, dim=-1))):
-            traces = trace_gates(network[name], *found[name])[-1]
+        forwards, both = [torch.stack(hidden, dim=1)], outputs.chunk(2, dim=-1)
+        for name, stack, right in (("first", first, forwards), ("second", second, both)):
+            traces = trace_gates(stack, *found[name])[-1]
             for trace, one in zip(traces, right, strict=True):
                 torch.testing.assert_close(trace["hidden"], one)
         first(x)  # nothing is noted any more
@@ -77,7 +75,7 @@ def test_a_closed_forget_gate_erases() -> None:
     torch.testing.assert_close(trace["memory"], trace["input"] * trace["new"])
     # With the hidden vector's weights at zero too, nothing of what was before is left in the state.
     with torch.no_grad():
-        stack.layers[0][0].weight_hh.zero_()
+        stack.get_parameter("layers.0.0.weight_hh").zero_()
     before = tuple(torch.randn_like(part) for part in stack.init_state(2))
     for ours, fresh in zip(stack(x[:, :1], state=before)[1], stack(x[:, :1])[1], strict=True):
         torch.testing.assert_close(ours, fresh)

@@ -95,7 +95,7 @@ def test_attention_is_the_softmax_of_the_products_of_query_and_keys() -> None:
     logits, attention = network.look(hidden, memory, torch.zeros(1, 3, dtype=torch.bool))
     energies = torch.stack([hidden[0, 0] @ network.to_key.weight @ memory[0, place] for place in range(3)])
     torch.testing.assert_close(attention[0, 0], energies.exp() / energies.exp().sum())
-    context = sum(attention[0, 0, place] * memory[0, place] for place in range(3))
+    context = torch.stack([attention[0, 0, place] * memory[0, place] for place in range(3)]).sum(0)
     joined = torch.tanh(network.join(torch.cat([hidden[0, 0], context])))
     torch.testing.assert_close(logits[0, 0], network.decoder.aligned.output(joined))
 

@@ -96,9 +96,17 @@ def use_words(directory: Path) -> None:
 
 def write_photos(directory: Path) -> None:
     torch.manual_seed(0)
-    sizes = {"hidden_size": 4, "embedding_size": 4, "attention_size": 4, "context_size": 4, "beliefs": 2}
     words = (*caption_text.SPECIAL, "<start shop>", "a", "dog", "cat")
-    config = CaptionConfig(words, kinds=("shop",), classes=("dog", "", "cat, dog"), **sizes)
+    config = CaptionConfig(
+        words,
+        hidden_size=4,
+        embedding_size=4,
+        attention_size=4,
+        context_size=4,
+        kinds=("shop",),
+        classes=("dog", "", "cat, dog"),
+        beliefs=2,
+    )
     write_model(directory, dataclasses.asdict(config), CaptionNetwork(config).state_dict(), "")
 
 

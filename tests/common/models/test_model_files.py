@@ -159,7 +159,8 @@ def test_what_a_killed_write_left_behind_is_no_obstacle(model: Path) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no process that is a copy of this one")
 def test_a_kill_between_the_renames_loses_no_model(model: Path) -> None:
-    rename, renamed = Path.rename, []
+    rename = Path.rename
+    renamed: list[Path] = []
 
     def killing(self: Path, target: Path) -> Path:
         if renamed:
@@ -248,7 +249,7 @@ def test_damaged_weights_are_refused(model: Path, damage: str) -> None:
     data = bytearray(path.read_bytes())
     if damage == "flipped":
         data[-1] ^= 64
-    path.write_bytes({"cut": data[:-3], "flipped": data, "emptied": b""}[damage])
+    path.write_bytes({"cut": data[:-3], "flipped": data, "emptied": bytearray()}[damage])
     with pytest.raises(InputError, match=r"model\.safetensors: is damaged"):
         read_model(model)
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 import torch
+from learn_lines import learn
 
 from common.errors import InputError
 from common.training.processes import Processes, join, require_alone
-from tests.common.training.learn_lines import learn
 
-PROGRAM = ["-m", "tests.common.training.learn_lines"]
+PROGRAM = ["-m", "tests.learn_lines"]
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 

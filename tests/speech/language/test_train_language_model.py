@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import lzma
 import math
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -213,7 +215,7 @@ def test_no_word_is_drawn_where_all_always_compete() -> None:
 
 
 def test_perplexity_counts_ends_and_weighs_words_by_their_source() -> None:
-    def score(sentences: list[list[int]]) -> list[float]:
+    def score(sentences: Sequence[Any]) -> list[float]:
         return [(len(one) + 1) * -math.log(2.0 if one[0] == 2 else 8.0) for one in sentences]
 
     easy = HeldOut("easy", 3.0, [np.array([2, 2, 2])])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from html import unescape
 from itertools import pairwise
 from pathlib import Path
@@ -77,7 +78,8 @@ def shown(made: list[Cue]) -> list[str]:
 
 def seconds(clock: str) -> float:
     """The time that a file of subtitles says."""
-    hours, minutes, rest = re.split(":", re.fullmatch(r"(\d\d+:[0-5]\d:[0-5]\d[,.]\d\d\d)", clock)[1])
+    assert re.fullmatch(r"\d\d+:[0-5]\d:[0-5]\d[,.]\d\d\d", clock)
+    hours, minutes, rest = clock.split(":")
     return round(3600 * int(hours) + 60 * int(minutes) + float(rest.replace(",", ".")), 3)
 
 
@@ -294,7 +296,10 @@ class Heard:
 
 @pytest.mark.parametrize("write", [write_srt, write_vtt, write_tsv])
 def test_subtitles_of_one_recording_are_printed_as_they_are(
-    write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    write: Callable[[Transcript, str], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr("speech.cli._load", lambda arguments: (Heard(), None))
     (tmp_path / "talk.mp3").write_bytes(b"sound")

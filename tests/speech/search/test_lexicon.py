@@ -21,8 +21,9 @@ from speech.language.lexicon import Judge, Lexicon
 from speech.model.subwords import BLANK, LETTER_SYMBOLS, Subwords
 from speech.options import DecodingOptions
 from speech.search import word_search
-from speech.search.decoding import Decoder, TextHypothesis, collapse, greedy
+from speech.search.decoding import Decoder, collapse, greedy
 from speech.search.histories import NOTHING, Histories, WordScores
+from speech.search.word_search import TextHypothesis
 
 # Few symbols to begin with, for emissions of no more: `ab` in one piece and in two.
 FEW = ("<blank>", "a", "b", "a_", "b_", "'", "ab_", "'_", "ba")

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from speech.search.ngram_histories import Remembered
+
+
+def roots(questions: NDArray[Any]) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    """Answers the questions at these places."""
+    return lambda asked: np.sqrt(questions[asked])
 
 
 @pytest.mark.parametrize("places", [1, 4, 64, 4096])
@@ -13,7 +22,7 @@ def test_answers_are_right_however_few_are_remembered(places: int) -> None:
     remembered, generator = Remembered(places), np.random.default_rng(1)
     for count in (0, 1, 7, 500, 500, 500):
         questions = generator.integers(0, 300, count) << 33
-        answers = remembered(questions, lambda asked, of=questions: np.sqrt(of[asked]))
+        answers = remembered(questions, roots(questions))
         assert np.array_equal(answers, np.sqrt(questions))
 
 

@@ -47,6 +47,7 @@ def encode(path: Path, codec: str, samples: np.ndarray, rate: int, layout: str =
     """Write (channels, samples) float32 with one of FFmpeg's encoders."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=rate, layout=layout)
+        assert isinstance(stream, av.AudioStream)
         frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), format="fltp", layout=layout)
         frame.sample_rate = rate
         for packet in [*stream.encode(frame), *stream.encode(None)]:
@@ -59,14 +60,15 @@ def write_video(path: Path, sound: np.ndarray | None) -> Path:
     with av.open(str(path), "w") as container:
         pictures = container.add_stream("mpeg4", rate=5)
         pictures.width, pictures.height, pictures.pix_fmt = 64, 64, "yuv420p"
-        speech = container.add_stream("aac", rate=SAMPLE_RATE, layout="mono") if sound is not None else None
+        if sound is not None:
+            speech = container.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
         for _ in range(5):
             picture = av.VideoFrame.from_ndarray(np.full((64, 64, 3), 128, np.uint8), format="rgb24")
             for packet in pictures.encode(picture):
                 container.mux(packet)
         for packet in pictures.encode(None):
             container.mux(packet)
-        if speech is not None:
+        if sound is not None:
             frame = av.AudioFrame.from_ndarray(sound[None], format="fltp", layout="mono")
             frame.sample_rate = SAMPLE_RATE
             for packet in [*speech.encode(frame), *speech.encode(None)]:
@@ -129,6 +131,7 @@ def test_any_container_is_read(tmp_path: Path, name: str, codec: str, rate: int)
 def _encode_integers(path: Path, codec: str, samples: np.ndarray, rate: int, layout: str) -> Path:
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=rate, layout=layout)
+        assert isinstance(stream, av.AudioStream)
         frame = av.AudioFrame.from_ndarray(samples, format="fltp", layout=layout)
         frame.sample_rate = rate
         convert = av.AudioResampler(format="u8" if codec == "pcm_u8" else "s16")

@@ -178,8 +178,8 @@ def test_the_detector_computes_what_the_package_computes(detector: SpeechDetecto
     for name, weight in original.state_dict().items():
         # The package's sines and cosines are a Fourier transform here.
         if name.startswith("_model.") and not name.startswith("_model.stft."):
-            for theirs, ours in names.items():
-                name = name.replace(theirs, ours)
+            for their_name, our_name in names.items():
+                name = name.replace(their_name, our_name)
             weights[name.removeprefix("_model.")] = weight
     ours = SpeechDetector()
     ours.load_state_dict(weights)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ def noise(frames: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=(frames, CONFIG.mels)).astype(np.float32)
 
 
-def only(**shares: float) -> Augmentation:
+def only(**shares: Any) -> Augmentation:
     return dataclasses.replace(NO_AUGMENTATION, **shares)
 
 

@@ -23,8 +23,8 @@ def tiny_captioner() -> Captioner:
     """An untrained captioner of three words."""
     torch.manual_seed(0)
     words = (*SPECIAL, "a", "dog", "runs")
-    sizes = dict(hidden_size=8, embedding_size=8, attention_size=8, context_size=8)
-    return Captioner(CaptionNetwork(CaptionConfig(words=words, **sizes)), "tiny")
+    config = CaptionConfig(words, hidden_size=8, embedding_size=8, attention_size=8, context_size=8)
+    return Captioner(CaptionNetwork(config), "tiny")
 
 
 def sentence() -> np.ndarray:
