@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from caption.options import LITE0
+from common.core.recurrent import draws_initial_weights
 from common.errors import InputError
 from common.models.fields import check
 
@@ -92,9 +93,12 @@ class Encoder(nn.Module):
         self.config = config
         self.register_buffer("mean", torch.tensor(config.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("scale", torch.tensor(config.scale).view(1, 3, 1, 1), persistent=False)
-        self.network = grid_network(config.name)
-        with torch.no_grad():
-            self.channels = int(self.network.eval()(torch.zeros(1, 3, 64, 64)).shape[1])
+        self.network = grid_network(config.name).eval()
+        if isinstance(self.network, EfficientNetLite0):
+            self.channels = self.network.channels  # known: to look at a picture would delay every start
+        else:
+            with torch.no_grad():
+                self.channels = int(self.network(torch.zeros(1, 3, 64, 64)).shape[1])
         self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, pictures: Tensor) -> Tensor:
@@ -205,6 +209,8 @@ class _Pick(nn.Module):
 class EfficientNetLite0(nn.Module):
     """EfficientNet-Lite0 without its classifier: (batch, 3, 224, 224) -> (batch, 1280, 7, 7)."""
 
+    channels = 1280  # at each position of the grid
+
     def __init__(self) -> None:
         super().__init__()
         self.stem = _Unit(3, 32, 3, stride=2)
@@ -216,7 +222,7 @@ class EfficientNetLite0(nn.Module):
                 blocks.append(_InvertedResidual(channels, out, kernel, stride, expansion))
                 channels = out
         self.blocks = nn.Sequential(*blocks)
-        self.head = _Unit(channels, 1280, 1)
+        self.head = _Unit(channels, self.channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Scaled pictures (batch, 3, height, width) -> the last grid (batch, 1280, h, w)."""
@@ -266,8 +272,9 @@ class _Unit(nn.Module):
     ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels, out, kernel, stride, groups=groups, bias=False)
-        # He et al. 2015, arXiv:1502.01852: random weights keep the scale of what passes through them.
-        nn.init.kaiming_normal_(self.conv.weight, nonlinearity="relu" if activation else "linear")
+        if draws_initial_weights():
+            # He et al. 2015, arXiv:1502.01852: random weights keep the scale of what passes through them.
+            nn.init.kaiming_normal_(self.conv.weight, nonlinearity="relu" if activation else "linear")
         self.norm = nn.BatchNorm2d(out, eps=1e-3)
         self.activation = activation
         # With stride 1 the padding is the same on both sides, and the convolution does it itself.

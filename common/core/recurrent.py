@@ -35,7 +35,7 @@ _SHUT = 100.0
 
 @contextmanager
 def without_initial_weights() -> Iterator[None]:
-    """Recurrent layers that this thread makes here have weights of no meaning: a model's take their place.
+    """Layers of ours that this thread makes here have weights of no meaning: a model's take their place.
 
     To draw initial ones, the orthogonal above all, takes longer than to read a model.
     """
@@ -44,6 +44,11 @@ def without_initial_weights() -> Iterator[None]:
         yield
     finally:
         _drawing.reset(token)
+
+
+def draws_initial_weights() -> bool:
+    """Whether a layer that is made here needs initial weights; see `without_initial_weights`."""
+    return _drawing.get()
 
 
 @dataclass(frozen=True)
@@ -251,7 +256,7 @@ class _Direction(nn.Module):
         self.weight_hh = nn.Parameter(torch.empty(rows, hidden_size))
         self.bias_ih = nn.Parameter(torch.zeros(rows))
         self.bias_hh = nn.Parameter(torch.zeros(rows))
-        if _drawing.get():
+        if draws_initial_weights():
             self._draw()
 
     def _draw(self) -> None:

@@ -18,19 +18,19 @@ from demos.shell import serve
 from speech import Recognizer
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def speech_client() -> Iterator[Client]:
     address, close = serve(lambda: speech_page.build_app(tiny()), block=False)
     yield Client(address, verbose=False)
     close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def captioner() -> Captioner:
     return tiny_captioner()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def caption_client(captioner: Captioner) -> Iterator[Client]:
     address, close = serve(lambda: caption_page.build_app(captioner), block=False)
     yield Client(address, verbose=False)
@@ -43,7 +43,7 @@ def said() -> np.ndarray:
     return sentence()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def said_text(said: np.ndarray) -> str:
     """What a stream hears in it."""
     stream = Recognizer.load().stream()

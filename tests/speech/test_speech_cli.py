@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -196,33 +195,37 @@ def test_a_batch_gives_what_one_by_one_gives(recordings: Path, model: Path) -> N
 
 
 def test_a_recording_on_standard_input_is_one_like_any_other(
-    recordings: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    recordings: Path,
+    model: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert main(["transcribe", str(recordings / "a.wav"), "--model", str(model)]) == 0
     expected = capsys.readouterr().out
     sure = ["--least-confidence", "0"]  # an untrained model doubts its texts
-    command = [sys.executable, "-m", "speech.cli", "transcribe", "--model", str(model), *sure, "-"]
+    command = ["transcribe", "--model", str(model), *sure, "-"]
     data = (recordings / "a.wav").read_bytes()
-    told = subprocess.run(command, input=data, capture_output=True, cwd=ROOT)
+    program = [sys.executable, "-m", "speech.cli", *command]
+    told = subprocess.run(program, input=data, capture_output=True, cwd=ROOT)
     assert (told.stdout.decode(), told.stderr, told.returncode) == (expected, b"", 0)
     output = tmp_path / "out"
-    arguments = ["b.wav", "--output", str(output), "--format", "txt,json"]
-    subprocess.run(
-        [*command, *arguments],
-        input=data,
-        cwd=recordings,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        check=True,
-    )
+    monkeypatch.chdir(recordings)
+    with (recordings / "a.wav").open() as piped:
+        monkeypatch.setattr(sys, "stdin", piped)
+        assert main([*command, "b.wav", "--output", str(output), "--format", "txt,json"]) == 0
     assert sorted(path.name for path in output.glob("[!.]*")) == [
         "b.json",
         "b.txt",
         "stdin.json",
         "stdin.txt",
     ]
-    bad = subprocess.run(command, input=b"no sound", capture_output=True, cwd=ROOT)
-    assert bad.returncode == 1
-    assert bad.stderr.startswith(b"speech: -: is not a sound file")
+    capsys.readouterr()
+    (tmp_path / "bad").write_bytes(b"no sound")
+    with (tmp_path / "bad").open() as piped:
+        monkeypatch.setattr(sys, "stdin", piped)
+        assert main(command) == 1
+    assert capsys.readouterr().err.startswith("speech: -: is not a sound file")
     assert main(["transcribe", "-", "--list", "-"]) == 1
     assert len(capsys.readouterr().err.splitlines()) == 1
 
@@ -339,21 +342,25 @@ def test_channels_are_heard_apart_and_times_are_the_container_s(tmp_path: Path) 
         assert segment.start == pytest.approx(4.0 + alone.words[0].start, abs=0.1)
 
 
-def test_a_sound_file_on_standard_input_is_listened_to(model: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "speech.cli", "listen", "-", "--model", str(model)]
-    data = (SAMPLES / "city.opus").read_bytes()
-    told = subprocess.run(command, input=data, capture_output=True, cwd=ROOT)
-    assert (told.returncode, told.stderr) == (0, b"")
+def test_a_sound_file_on_standard_input_is_listened_to(
+    model: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (SAMPLES / "city.opus").open() as piped:
+        monkeypatch.setattr(sys, "stdin", piped)
+        assert main(["listen", "-", "--model", str(model)]) == 0
+    told = capsys.readouterr()
+    assert told.err == ""
     stream = Recognizer.load(model).stream()
     updates = stream.feed(load_audio(SAMPLES / "city.opus")) + stream.finish()
-    assert told.stdout.decode().splitlines() == [update.text for update in updates if update.final]
+    assert told.out.splitlines() == [update.text for update in updates if update.final]
 
 
 def test_a_kill_leaves_whole_transcripts_and_the_next_run_does_the_rest(model: Path, tmp_path: Path) -> None:
     folder, output = tmp_path / "in", tmp_path / "out"
     folder.mkdir()
-    for number in range(60):
-        shutil.copy(SAMPLES / "city.opus", folder / f"{number}.opus")
+    second = load_audio(SAMPLES / "city.opus").numpy()[None, 14_400:30_400]
+    for number in range(20):
+        write(folder / f"{number}.wav", [second], "pcm_s16le", 16_000)
     arguments = [str(folder), "--output", str(output), "--format", "json", "--model", str(model)]
     command = [sys.executable, "-m", "speech.cli", "transcribe", *arguments, "--batch-size", "1"]
     running = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
@@ -366,8 +373,8 @@ def test_a_kill_leaves_whole_transcripts_and_the_next_run_does_the_rest(model: P
     for path in written:
         assert json.loads(path.read_text())["words"]
     assert main(["transcribe", *arguments]) == 0
-    assert len(list(output.glob("*.json"))) == 60
-    assert len(list(output.glob("[!.]*"))) == 60
+    assert len(list(output.glob("*.json"))) == 20
+    assert len(list(output.glob("[!.]*"))) == 20
 
 
 def test_the_progress_bar_counts_hours_of_sound(

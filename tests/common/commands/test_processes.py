@@ -11,9 +11,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from common.commands.processes import Helpers
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def light(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder from which helpers import in PyTorch's place what does nothing: the real one takes seconds."""
+    folder = tmp_path_factory.mktemp("light")
+    (folder / "torch.py").write_text("def set_num_threads(count):\n    pass\n")
+    monkeypatch.syspath_prepend(folder)
+    return folder
 
 
 def whose_square(number: int) -> tuple[int, int]:
@@ -43,6 +53,8 @@ def dying_maker() -> Callable[[int], int]:
 
 
 def threads(_: int) -> tuple[int, int]:
+    import torch
+
     time.sleep(0.02)
     return os.getpid(), torch.get_num_threads()
 
@@ -56,6 +68,7 @@ def negative(number: int) -> int:
     return -number
 
 
+@pytest.mark.usefixtures("light")
 def test_every_item_is_done_once_here_or_by_a_helper() -> None:
     with Helpers(square_maker, 1) as helpers:
         helpers.start()
@@ -82,6 +95,7 @@ def one_is_late() -> Callable[[int], int]:
     return whose
 
 
+@pytest.mark.usefixtures("light")
 def test_of_two_helpers_only_those_are_counted_that_are_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,6 +117,7 @@ def test_of_two_helpers_only_those_are_counted_that_are_up(
         assert len({pid for _, pid in helpers.work(whose, range(200))}) == 3
 
 
+@pytest.mark.usefixtures("light")
 def test_helpers_end_at_once_with_what_went_wrong() -> None:
     pids: list[int] = []
 
@@ -142,11 +157,11 @@ if __name__ == "__main__":
 @pytest.mark.skipif(sys.platform == "win32", reason="signals to a group are not to be had")
 @pytest.mark.parametrize(("signal_number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_an_interrupt_while_helpers_start_is_one_line(
-    signal_number: signal.Signals, status: int, tmp_path: Path
+    signal_number: signal.Signals, status: int, tmp_path: Path, light: Path
 ) -> None:
     script = tmp_path / "night.py"
     script.write_text(STARTING)
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(light), str(ROOT)])}
     with subprocess.Popen(
         [sys.executable, str(script)],
         stdout=subprocess.PIPE,
@@ -178,6 +193,7 @@ def test_alone_items_are_taken_as_they_are_needed_and_come_in_order() -> None:
     assert list(results) == [(1, -1), (2, -2), (3, -3), (4, -4)]
 
 
+@pytest.mark.usefixtures("light")
 def test_few_items_wait() -> None:
     taken = 0
 
@@ -198,6 +214,7 @@ def test_nobody_is_started_for_a_moments_work() -> None:
         assert {pid for _, (pid, _) in helpers.work(whose_square, range(10))} == {os.getpid()}
 
 
+@pytest.mark.usefixtures("light")
 def test_they_are_started_when_there_seems_to_be_much_to_do() -> None:
     def until_somebody_helps() -> Iterator[int]:
         deadline = time.monotonic() + 60.0
@@ -219,6 +236,7 @@ def test_pytorch_has_one_thread_in_a_helper() -> None:
     assert list(found.values()) == [1]
 
 
+@pytest.mark.usefixtures("light")
 def test_what_fails_comes_through() -> None:
     with Helpers(angry_maker, 1) as helpers:
         helpers.start()
@@ -226,6 +244,7 @@ def test_what_fails_comes_through() -> None:
             list(helpers.work(negative, range(100)))
 
 
+@pytest.mark.usefixtures("light")
 def test_what_a_helper_dies_of_is_done_here(capfd: pytest.CaptureFixture[str]) -> None:
     with Helpers(dying_maker, 1) as helpers:
         helpers.start()
@@ -236,6 +255,7 @@ def test_what_a_helper_dies_of_is_done_here(capfd: pytest.CaptureFixture[str]) -
     assert capfd.readouterr().err.count("a helper process died") == 1
 
 
+@pytest.mark.usefixtures("light")
 def test_who_stops_early_need_not_wait_for_the_rest() -> None:
     with Helpers(square_maker, 1) as helpers:
         helpers.start()
@@ -245,7 +265,7 @@ def test_who_stops_early_need_not_wait_for_the_rest() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is not to be had")
-def test_a_killed_process_leaves_no_helper(tmp_path: Path) -> None:
+def test_a_killed_process_leaves_no_helper(tmp_path: Path, light: Path) -> None:
     script = tmp_path / "night.py"
     script.write_text(
         "import time\n"
@@ -257,8 +277,7 @@ def test_a_killed_process_leaves_no_helper(tmp_path: Path) -> None:
         "    print(*helpers._pool._processes, flush=True)\n"
         "    time.sleep(600)\n"
     )
-    root = Path(__file__).parents[3]
-    environment = {**os.environ, "PYTHONPATH": str(root)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(light), str(ROOT)])}
     with subprocess.Popen(
         [sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=environment
     ) as night:
