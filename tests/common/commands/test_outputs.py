@@ -188,6 +188,30 @@ def test_a_full_disk_is_said_before_the_work(monkeypatch: pytest.MonkeyPatch, fo
         require_writable(folder)
 
 
+def test_asking_whether_a_folder_can_be_written_makes_none(tmp_path: Path) -> None:
+    require_writable(tmp_path / "new" / "run")
+    require_writable(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("folder", "reason"),
+    [
+        ("file", "Not a directory"),
+        ("file/run", "Not a directory"),
+        ("nowhere/run", "No such file"),
+        ("x" * 300, "too long"),
+    ],
+)
+def test_a_folder_that_cannot_be_made_is_said_before_the_work(
+    tmp_path: Path, folder: str, reason: str
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "nowhere").symlink_to("away")
+    with pytest.raises(InputError, match=rf"{folder}: cannot be written: .*{reason}"):
+        require_writable(tmp_path / folder)
+
+
 # --- the ledger ------------------------------------------------------------------------------------
 
 NAMES = st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min_size=1, max_size=8).filter(
