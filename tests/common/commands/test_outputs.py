@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -170,6 +171,28 @@ def test_a_file_that_is_named_is_remembered_too() -> None:
     assert work([plan_file(Input("b.wav", "b.wav"), path, "txt")]) == Summary(failed=1)
     assert path.read_text() == "ONE"
     assert work([plan_file(Input("b.wav", "b.wav"), path, "txt", overwrite=True)]) == Summary(done=1)
+
+
+def test_a_job_that_is_planned_costs_a_few_bytes() -> None:
+    inputs = [Input(f"in/{number}.wav", f"{number}.wav") for number in range(3000)]
+    plan_outputs(inputs[:1], Path("out"), ["txt"])  # what is imported stays
+    tracemalloc.start()
+    jobs = plan_outputs(inputs, Path("out"), ["txt"])
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept / len(jobs) < 40
+    assert [str(job.outputs["txt"]) for job in jobs[-2:]] == ["out/2998.txt", "out/2999.txt"]
+
+
+def test_a_job_tells_its_input_as_it_was_when_it_was_planned() -> None:
+    record("a.wav", "one")
+    states = [(5, 7), (5, 2**70)]  # the second is more than a file can have
+    urls = [Input(f"s3://sound/{size}.wav", "b.wav", state=state) for size, state in enumerate(states)]
+    jobs = plan_outputs([Input("a.wav", "a.wav"), *urls], Path("out"), ["txt"])
+    record("a.wav", "another")
+    found = [(job.source.size, job.source.changed) for job in jobs if job.source is not None]
+    assert found[0][0] == len("one")
+    assert found[1:] == states
 
 
 def test_a_folder_where_nobody_may_write_is_said_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
