@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.commands import lines as lines_module
@@ -25,6 +25,7 @@ PARTS = st.lists(st.lists(st.tuples(st.sampled_from("abcdef"), st.text("xyz")), 
 
 @pytest.mark.parametrize("many", [1, 5, 1000])
 @pytest.mark.parametrize("large", [0, 1 << 20])
+@settings(max_examples=25)
 @given(parts=PARTS)
 def test_what_was_written_about_something_is_found_again_the_newest_first(
     tmp_path_factory: pytest.TempPathFactory, many: int, large: int, parts: list[list[tuple[str, str]]]
