@@ -241,10 +241,8 @@ def export(arguments: argparse.Namespace) -> int:
     from caption.captioner import Captioner
     from caption.export import DECODER, ENCODER
     from caption.export import export as export_network
-    from common.models.onnx_export import require
 
     require_models_apart([arguments.model], BUNDLED, arguments.output / ENCODER, arguments.output / DECODER)
-    require("onnx")  # before the folder is made
     require_writable(arguments.output)
     export_network(Captioner.load(arguments.model, in_8_bits=False).network, arguments.output)
     print(arguments.output)

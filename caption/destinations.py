@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 def destination(
     arguments: argparse.Namespace, inputs: Sequence[Input], pictures: Pictures, stack: ExitStack
-) -> tuple[list[Job], Callable[[Job, Caption], None]]:
+) -> tuple[Sequence[Job], Callable[[Job, Caption], None]]:
     """What is still to be done, and how a caption gets to where it belongs.
 
     Args:
@@ -65,7 +65,7 @@ def destination(
         return [Job(one) for one in inputs], _printer(formats[0], _is_one_file(arguments, inputs), pictures)
     in_folder = len(formats) > 1 or output.is_dir()
     paths = {one: output / f"captions.{one}" if in_folder else output for one in formats}
-    jobs = _text_jobs(arguments, inputs, output, in_folder) if "txt" in formats else []
+    jobs = _text_jobs(arguments, inputs, output, in_folder) if "txt" in formats else ()
     written = (paths[format] for format in formats if format in writers.TABLES)
     require_apart(_files_read(arguments, inputs), chain(_outputs(jobs), written))
     tables = [
@@ -90,7 +90,7 @@ def destination(
 
 def _with_rows(
     jobs: Sequence[Job], tables: Sequence[CaptionTable], ledger: Ledger
-) -> tuple[list[Job], Callable[[Job, Caption], None]]:
+) -> tuple[Sequence[Job], Callable[[Job, Caption], None]]:
     """The same jobs, and a row of each table for their photographs; the ledger is of the tables' folder."""
     left: dict[str, list[CaptionTable]] = {}
     sources = Sources(ledger.folder.resolve())
@@ -144,7 +144,7 @@ def _settings(arguments: argparse.Namespace) -> dict[str, object]:
 
 def _sidecars(
     arguments: argparse.Namespace, inputs: Sequence[Input]
-) -> tuple[list[Job], Callable[[Job, Caption], None]]:
+) -> tuple[Sequence[Job], Callable[[Job, Caption], None]]:
     """The sidecars that are still to be written."""
     if arguments.output is not None or arguments.formats is not None:
         raise InputError("--sidecar", "goes beside each photograph, as text: leave out --output and --format")
@@ -163,7 +163,7 @@ def with_attention(
     deliver: Callable[[Job, Caption], None],
     pictures: Pictures,
     load: Callable[[], Captioner],
-) -> tuple[list[Job], Callable[[Job, Caption], None]]:
+) -> tuple[Sequence[Job], Callable[[Job, Caption], None]]:
     """The same jobs and delivery, and for each photograph a sheet with attention maps.
 
     Raises:
@@ -202,7 +202,7 @@ def with_attention(
 
 def with_metadata(
     arguments: argparse.Namespace, jobs: Sequence[Job], deliver: Callable[[Job, Caption], None]
-) -> tuple[list[Job], Callable[[Job, Caption], None]]:
+) -> tuple[Sequence[Job], Callable[[Job, Caption], None]]:
     """The same jobs and delivery, and captions in the photographs that have none.
 
     What may not be changed fails before anything is described. An empty caption is not written.
@@ -226,7 +226,8 @@ def with_metadata(
         if has[job.input.path]:
             return dataclasses.replace(job, done=job.done or printed)
         problem = job.input.problem or obstacle(Path(job.input.path), arguments.even_read_only)
-        return dataclasses.replace(job, input=dataclasses.replace(job.input, problem=problem), done=False)
+        one = job.input if problem is None else job.input.failed(problem)
+        return dataclasses.replace(job, input=one, done=False)
 
     return [planned(job) for job in jobs], both
 
@@ -263,7 +264,7 @@ def _formats(asked: Sequence[str] | None, output: Location | None) -> list[str]:
 
 def _text_jobs(
     arguments: argparse.Namespace, inputs: Sequence[Input], output: Location, in_folder: bool
-) -> list[Job]:
+) -> Sequence[Job]:
     """The text files that are still to be written."""
     settings = _settings(arguments)
     if in_folder or output.suffix.lower() != ".txt":

@@ -84,18 +84,20 @@ def clear_abandoned(folder: Path) -> None:
 
 
 def require_writable(folder: Path) -> None:
-    """Make a folder, and make sure that files can be written there: before hours of work, not after.
+    """Make sure that files can be written in a folder: before hours of work, not after.
+
+    One that is not there is not made, because the work may never begin: the nearest one above it is asked.
 
     Raises:
         OutputError: if nobody may write there, or the disk is full.
         InputError: if the folder cannot be made.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        part = part_of(folder / "file")
+        there = _nearest(folder)
+        part = part_of(there / "file")
         part.touch(exist_ok=False)
         part.unlink()
-        free = shutil.disk_usage(folder).free
+        free = shutil.disk_usage(there).free
     except OSError as error:
         raise write_error(folder, error) from error
     if free < _ENOUGH:
@@ -135,6 +137,15 @@ def write_error(path: Path, error: OSError) -> InputError:
     """What is said of a file that cannot be written, and whether another could be."""
     kind = OutputError if error.errno in _HOPELESS else InputError
     return kind(path, f"cannot be written: {error.strerror or error}")
+
+
+def _nearest(folder: Path) -> Path:
+    """A folder, or what is there of those above it; a link that leads nowhere is there."""
+    for place in (folder, *folder.parents):
+        with suppress(FileNotFoundError):
+            place.lstat()
+            return place
+    return folder
 
 
 def _remove(path: Path) -> None:

@@ -78,8 +78,8 @@ def transcribe(arguments: argparse.Namespace) -> int:
     hours = None if on_cluster else Meter("h of sound")
     transcribed = _on_cluster(arguments, inputs) if on_cluster else partial(_transcribed, arguments, hours)
 
-    def process(left: Iterable[Job]) -> Iterator[Outcome[Transcript]]:
-        tried = list(left)
+    def process(left: Sequence[Job]) -> Iterator[Outcome[Transcript]]:
+        tried = list(left) if printing else left  # a job is told by what it is, not by what it says
         with closing(transcribed(tried)) as outcomes:
             yield from _in_order(tried, outcomes) if printing else outcomes
 
@@ -121,14 +121,13 @@ def _outcomes(
     arguments: argparse.Namespace,
     recognizer: Recognizer,
     options: DecodingOptions,
-    jobs: Iterable[Job],
+    jobs: Sequence[Job],
     hours: Meter | None = None,
     helpers: WordHelpers | None = None,
 ) -> Generator[Outcome[Transcript], None, None]:
     """What a recogniser makes of each recording."""
-    tried = list(jobs)
     transcripts = recognizer.transcribe_all(
-        (_recording(job.input.path) for job in tried),
+        (_recording(job.input.path) for job in jobs),
         options,
         arguments.batch_size,
         progress=None if hours is None else lambda seconds: hours.advance(seconds / 3600),
@@ -137,7 +136,7 @@ def _outcomes(
     )
     with closing(transcripts):
         for number, result, stages in transcripts:
-            yield Outcome(tried[number], result, sum(stages.values()), stages)
+            yield Outcome(jobs[number], result, sum(stages.values()), stages)
 
 
 def _on_cluster(

@@ -57,13 +57,16 @@ def chosen_formats(arguments: argparse.Namespace, inputs: Sequence[Input]) -> li
     return formats
 
 
-def chosen_jobs(arguments: argparse.Namespace, inputs: Sequence[Input], formats: Sequence[str]) -> list[Job]:
+def chosen_jobs(
+    arguments: argparse.Namespace, inputs: Sequence[Input], formats: Sequence[str]
+) -> Sequence[Job]:
     """What is still to be written.
 
     Raises:
         InputError: if a transcript or the report would be written over a file that is read.
     """
     output: Location | None = arguments.output
+    jobs: Sequence[Job]
     if output is None:
         jobs = plan_outputs(inputs, None, formats)
     elif _is_file_name(output):

@@ -24,7 +24,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 from common.commands.account import Account
 from common.commands.account import Summary as Summary
-from common.commands.outputs import Job
+from common.commands.jobs import Chosen, Job
 from common.commands.outputs import plan_outputs as plan_outputs
 from common.commands.progress import Meter as Meter
 from common.commands.progress import Report, progress_bar
@@ -81,7 +81,7 @@ def in_batches(
 
 def run(
     jobs: Sequence[Job],
-    process: Callable[[Iterable[Job]], Iterable[Outcome[Result]]],
+    process: Callable[[Sequence[Job]], Iterable[Outcome[Result]]],
     deliver: Callable[[Job, Result], None],
     *,
     command: str,
@@ -122,7 +122,7 @@ def run(
     Raises:
         InputError: if the report cannot be written.
     """
-    left = [job for job in jobs if not job.done and job.input.problem is None]
+    left = Chosen(jobs, lambda job: not job.done and job.input.problem is None)
     details = details or {}
     with ExitStack() as stack:
         table = stack.enter_context(Report(report, (*details, *stages)))

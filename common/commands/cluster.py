@@ -197,7 +197,7 @@ def _pool(
     left, again = iter(jobs), deque[list[Job]]()
     idle: list[Any] = []
     busy: dict[Any, tuple[Any, list[Job]]] = {}
-    deaths: Counter[int] = Counter()  # by a job's identity
+    deaths: Counter[str] = Counter()  # by a job's input
     begun = 0
     while True:
         while idle or begun < count:
@@ -229,11 +229,11 @@ def _pool(
                 yield Outcome(job, result, seconds, stages)
 
 
-def _taken_up(batch: Sequence[Job], deaths: Counter[int], again: deque[list[Job]]) -> Iterator[Outcome[Any]]:
+def _taken_up(batch: Sequence[Job], deaths: Counter[str], again: deque[list[Job]]) -> Iterator[Outcome[Any]]:
     """Put what a dead worker had into the queue, one by one: the rest shall not suffer for what killed it."""
     for job in batch:
-        deaths[id(job)] += 1
-        if deaths[id(job)] < MOST_DEATHS:
+        deaths[job.input.path] += 1
+        if deaths[job.input.path] < MOST_DEATHS:
             again.append([job])
             continue
         reason = f"its worker died {MOST_DEATHS} times; the machine may have too little memory"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from glob import glob, has_magic
@@ -16,11 +16,12 @@ from pathlib import Path, PurePosixPath
 
 from common import stores
 from common.commands.messages import say
+from common.commands.repeats import repeated
 from common.errors import InputError
 from common.locations import Location, StorePath, location, read_location
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class Input:
     """One file that somebody wants done.
 
@@ -33,9 +34,27 @@ class Input:
     """
 
     path: str
-    relative: str
-    problem: str | None = None
-    state: tuple[int, int] | None = field(default=None, compare=False)
+    _inner: int | str  # where the relative path begins in the other, which it nearly always ends
+    problem: str | None
+    state: tuple[int, int] | None = field(compare=False)
+
+    def __init__(
+        self, path: str, relative: str, problem: str | None = None, state: tuple[int, int] | None = None
+    ) -> None:
+        put = object.__setattr__
+        put(self, "path", path)
+        put(self, "_inner", len(path) - len(relative) if path.endswith(relative) else relative)
+        put(self, "problem", problem)
+        put(self, "state", state)
+
+    @property
+    def relative(self) -> str:
+        """Its path below the folder, or below the fixed part of the glob, by which it was found."""
+        return self._inner if isinstance(self._inner, str) else self.path[self._inner :]
+
+    def failed(self, problem: str) -> Input:
+        """The same input, which cannot be tried; what was wrong before stays so."""
+        return Input(self.path, self.relative, self.problem or problem, self.state)
 
     @property
     def location(self) -> Location:
@@ -79,8 +98,6 @@ def collect_inputs(
         InputError: if a list cannot be read.
     """
     found: list[Input] = []
-    seen: dict[str, set[str]] = defaultdict(set)  # by their folder, resolved: names of files
-    resolved: dict[str, str] = {}
     passed_over = Counter() if passed_over is None else passed_over
     named = [*sources, *(path for name in lists for path in _read_list(name))]
     urls = [one for one in named if stores.is_url(one) and not _is_searched(one)]
@@ -90,12 +107,22 @@ def collect_inputs(
             expanded = _behind(source, files.get(source), tuple(suffixes), kind, passed_over)
         else:
             expanded = _expand(source, tuple(suffixes), kind, passed_over)
-        for one in expanded:
-            folder, name = resolved_place(one.path, resolved)
-            if name not in seen[folder]:
-                seen[folder].add(name)
-                found.append(one)
-    return found
+        found.extend(expanded)
+    return _each_once(found)
+
+
+def _each_once(found: list[Input]) -> list[Input]:
+    """The same inputs without those that are the same file as one before them."""
+    resolved: dict[str, str] = {}
+    twice = repeated(lambda: (resolved_place(one.path, resolved) for one in found), len(found))
+    left, seen = [], set[tuple[str, str]]()
+    for one in found if twice else ():
+        place = resolved_place(one.path, resolved)
+        if place not in seen:
+            left.append(one)
+        if place in twice:
+            seen.add(place)
+    return left if twice else found
 
 
 def resolved_place(path: str, known: dict[str, str]) -> tuple[str, str]:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
+from common.commands.lines import Lines
 from common.commands.sources import Source as Source
 from common.commands.sources import Sources as Sources
 from common.errors import InputError
@@ -79,11 +80,7 @@ class Ledger:
         self.settings = json.dumps(settings, sort_keys=True)
         self._key = hashlib.sha256(self.settings.encode()).hexdigest()[:12]
         self._known_settings: dict[str, str] = {}
-        # A million lines are kept as they were read, because most are never looked at: where the last one
-        # about a stem begins, by the stem's hash, and where the one before it.
-        self._data = bytearray()
-        self._last: dict[int, int] = {}
-        self._before: dict[int, int] = {}
+        self._lines = Lines(self._stem_of)
         self._is_behind = False  # whether lines were written that are not among these
         self._file: BinaryIO | None = None
         self._read()
@@ -127,12 +124,12 @@ class Ledger:
 
     def records(self, name: str) -> list[Record]:
         """What was noted of an output, the oldest first."""
-        found = [_record(line) for line in self._lines(_stem(_escaped(name)))]
+        found = [_record(line) for line in self._about(_stem(_escaped(name)))]
         return [record for record in reversed(found) if record is not None and record.name == name]
 
     def owner(self, stem: str) -> str | None:
         """The input whose outputs have a name, without their suffix, and are there; None if there is none."""
-        for line in self._lines(_folded(_escaped(stem))):
+        for line in self._about(_folded(_escaped(stem))):
             record = _record(line)
             if record is not None and self._is_there(record.name):
                 return record.source.path
@@ -141,7 +138,7 @@ class Ledger:
     @property
     def is_empty(self) -> bool:
         """Whether nothing is known."""
-        return not self._last and not self._is_behind
+        return self._lines.is_empty and not self._is_behind
 
     def had(self, stem: str, source: str) -> bool:
         """Whether outputs of this name, without their suffix, were made from an input the last time.
@@ -150,27 +147,17 @@ class Ledger:
             stem: the name.
             source: the input's path, as a `Source` has it.
         """
-        line = next(self._lines(_folded(_escaped(stem))), None)
+        line = next(self._about(_folded(_escaped(stem))), None)
         record = _record(line) if line is not None else None
         return record is not None and record.source.path == source
 
-    def _lines(self, stem: bytes) -> Iterator[bytes]:
+    def _about(self, stem: bytes) -> Iterator[bytes]:
         """What was noted of outputs with a stem, the newest first."""
-        if self._is_behind:
-            self._read_on()
-        start = self._last.get(hash(stem), -1)
-        while start >= 0:
-            line = bytes(self._data[start : self._data.index(b"\n", start)])
-            if _stem(line.partition(b"\t")[0]) == stem:
-                yield line
-            start = self._before.get(start, -1)
-
-    def _know(self, stem: bytes, start: int) -> None:
-        """A line about a stem begins there."""
-        key = hash(stem)
-        if key in self._last:
-            self._before[start] = self._last[key]
-        self._last[key] = start
+        if self._is_behind:  # what is written is seldom asked for: it is not kept until then
+            self._is_behind = False
+            with suppress(OSError):
+                self._lines.read(Path(self.path))
+        return self._lines.about(stem)
 
     def in_force(self, name: str, state: State) -> Record | None:
         """What an output that is there was made from; None if nothing is known of it.
@@ -224,6 +211,7 @@ class Ledger:
 
     def close(self) -> None:
         """Write no more."""
+        self._lines.close()
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -259,8 +247,7 @@ class Ledger:
         if isinstance(self.path, Path):
             self._is_behind = True
         else:
-            self._know(_stem(fields[0]), len(self._data))
-            self._data += line + b"\n"
+            self._lines.add(line + b"\n")
 
     def _append(self, line: bytes) -> None:
         """Add a line in one piece, behind the end of the last whole one."""
@@ -294,47 +281,34 @@ class Ledger:
 
     def _read(self) -> None:
         """Take up what was written before."""
+        assert isinstance(self.path, Path)
         self._missing = HEADER  # to make a whole line of what stands there
         try:
-            data = self.path.read_bytes()
+            with self.path.open("rb") as file:
+                self._check(self.path, file.read(len(HEADER)))
+                size = file.seek(0, os.SEEK_END)
+                file.seek(max(0, size - 1))
+                self._missing = b"" if file.read() == b"\n" else HEADER[size:] or _TORN
+            self._lines.read(self.path)
         except FileNotFoundError:
             return
         except OSError as error:
             raise InputError(self.path, f"cannot be read: {error.strerror}") from error
-        torn = HEADER[len(data) :] or _TORN
-        self._missing = b"" if data.endswith(b"\n") else torn
-        self._take(self.path, data)
 
-    def _take(self, path: Location, data: bytes) -> None:
-        """Take up what stands in a file."""
-        if data[: len(HEADER)] != HEADER[: len(data)]:
+    def _check(self, path: Location, head: bytes) -> None:
+        """Refuse a file that begins as none of ours does."""
+        if head[: len(HEADER)] != HEADER[: len(head)]:
             raise InputError(path, "is not what remembers the outputs; move it out of the way")
-        begun = len(self._data)
-        self._data += memoryview(data)[: data.rfind(b"\n") + 1]
-        self._understand(self._data.find(b"\n", begun) + 1)
 
-    def _read_on(self) -> None:
-        """Take up what was written since, which is seldom asked for: it is not kept until then."""
-        self._is_behind = False
-        begun = len(self._data)
-        with suppress(OSError), Path(self.path).open("rb") as file:
-            file.seek(begun)
-            data = file.read()
-            self._data += data[: data.rfind(b"\n") + 1]
-            self._understand(begun or self._data.find(b"\n") + 1)
-
-    def _understand(self, start: int) -> None:
-        """Note what the lines from there on are about; 0 is before the first, and there is none."""
-        while start and (end := self._data.find(b"\n", start)) >= 0:
-            tab = self._data.find(b"\t", start, end)
-            name = bytes(self._data[start:tab]) if tab >= 0 else b""
-            if name == _SETTINGS:
-                key, _, settings = bytes(self._data[tab + 1 : end]).partition(b"\t")
-                if b"\t" not in settings:
-                    self._known_settings[key.decode("ascii", "replace")] = _unescaped(settings)
-            elif tab >= 0 and tab + 1 < end:
-                self._know(_stem(name), start)
-            start = end + 1
+    def _stem_of(self, line: bytes) -> bytes | None:
+        """What a line is about: the stem of an output; None if it tells settings, or nothing."""
+        name, _, rest = line.partition(b"\t")
+        if name == _SETTINGS:
+            key, _, settings = rest.partition(b"\t")
+            if b"\t" not in settings:
+                self._known_settings[key.decode("ascii", "replace")] = _unescaped(settings)
+            return None
+        return _stem(name) if rest and name != HEADER else None
 
 
 @functools.lru_cache(maxsize=64)

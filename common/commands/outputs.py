@@ -7,94 +7,18 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from array import array
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from common.commands.inputs import Input
-from common.commands.ledger import Content, Ledger, Record, Source, Sources, file_state
-from common.commands.store_ledger import open_ledger, stored_state
+from common.commands.jobs import Job as Job
+from common.commands.jobs import Jobs, Outputs, normal, without_suffix
+from common.commands.ledger import Content, Ledger, Record, Source, Sources
+from common.commands.repeats import repeated
+from common.commands.store_ledger import open_ledger
 from common.errors import InputError
-from common.files import write_whole
-from common.locations import Location, StorePath
-
-
-class Outputs(Mapping[str, Location]):
-    """An input's files by format, `folder/name.format`; a path is made when it is asked for.
-
-    Args:
-        folder: of all outputs.
-        one: the input.
-        name: of its outputs below the folder, without suffix; None if they are called as the input is.
-        formats: that are meant.
-    """
-
-    __slots__ = ("_folder", "_formats", "_name", "_one")
-
-    def __init__(self, folder: Location, one: Input, name: str | None, formats: Sequence[str]) -> None:
-        self._folder = folder
-        self._one = one
-        self._name = name
-        self._formats = formats
-
-    def __getitem__(self, format: str) -> Location:
-        if format not in self._formats:
-            raise KeyError(format)
-        name = _without_suffix(_normal(self._one.relative)) if self._name is None else self._name
-        return self._folder / f"{name}.{format}"
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._formats)
-
-    def __len__(self) -> int:
-        return len(self._formats)
-
-    def __repr__(self) -> str:
-        return repr(dict(self))
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One input with what is still to be written for it.
-
-    Attributes:
-        input: what is to be read.
-        outputs: by format, the files that are still to be written; empty if results go elsewhere.
-        done: nothing is left to do.
-        remark: what somebody should know who does not look: it is done again, or called otherwise.
-        ledger, source: where outputs are remembered, and the input as it was when this was planned.
-    """
-
-    input: Input
-    outputs: Mapping[str, Location] = field(default_factory=dict)
-    done: bool = False
-    remark: str | None = None
-    ledger: Ledger | None = field(default=None, compare=False, repr=False)
-    source: Source | None = field(default=None, compare=False, repr=False)
-
-    def failed(self, problem: str) -> Job:
-        """The same job, which cannot be tried; what was wrong before stays so."""
-        one = dataclasses.replace(self.input, problem=self.input.problem or problem)
-        return dataclasses.replace(self, input=one, outputs={}, done=False)
-
-    def write(self, path: Location, content: str | bytes) -> None:
-        """Write one of the outputs whole, and remember what it was made from.
-
-        Raises:
-            InputError: if it cannot be written.
-        """
-        ledger, source = self.ledger, self.source
-        if isinstance(path, StorePath):
-            data = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
-            if ledger is not None and source is not None:
-                ledger.note(ledger.name(path), source, stored_state(data))
-            path.write_bytes(data)
-        elif ledger is None or source is None:
-            write_whole(path, content)
-        else:
-            name = ledger.name(path)
-            write_whole(path, content, lambda found: ledger.note(name, source, file_state(found)))
+from common.locations import Location
 
 
 def plan_outputs(
@@ -104,7 +28,7 @@ def plan_outputs(
     overwrite: bool = False,
     settings: Mapping[str, object] | None = None,
     content: Content | None = None,
-) -> list[Job]:
+) -> Sequence[Job]:
     """Give every input its outputs: `folder/<relative path>.<format>`, the input's suffix left off.
 
     No two inputs share an output. Where they would, all of them (never only the later ones, so that
@@ -133,16 +57,17 @@ def plan_outputs(
         raise InputError(folder, "is a file; the output must be a folder here")
     ledger, sources = open_ledger(folder, settings or {}, content, whole=True), Sources(folder.resolve())
     names = _OutputNames(inputs, sources, ledger)
-    jobs: list[Job] = []
+    jobs = Jobs(inputs, folder, formats, names.own, sources, ledger)
     for number, one in enumerate(inputs):
         # What it was made from is remembered with what is to be made; of what is done, nobody asks any more.
         name = names[number]
-        outputs = Outputs(folder, one, names.own(number), formats)
-        job = Job(one, outputs, ledger=ledger, source=sources.of(one))
-        job = _planned(job, {format: f"{name}.{format}" for format in formats}, overwrite)
+        whole = Job(
+            one, Outputs(folder, one, names.own(number), formats), ledger=ledger, source=sources.of(one)
+        )
+        job = _planned(whole, {format: f"{name}.{format}" for format in formats}, overwrite)
         remark = names.remark(number) if job.remark is None else None
-        jobs.append(job if remark is None else dataclasses.replace(job, remark=remark))
-    if not all(job.done for job in jobs):
+        jobs.add(whole, job if remark is None else dataclasses.replace(job, remark=remark))
+    if not jobs.are_done:
         ledger.require_writable()
     return jobs
 
@@ -255,10 +180,8 @@ class _OutputNames:
         self._inputs, self._sources, self._ledger = inputs, sources, ledger
         self._common: str | None = None  # the folder that all inputs have in common
         self._taken = bytearray(len(inputs))  # which of its names each has
-        free = [number for number, one in enumerate(inputs) if not self._keep(number, sources.relative(one))]
-        if free:
-            new = set(free)
-            self._give(free, {self[number].casefold() for number in range(len(inputs)) if number not in new})
+        kept = (self._keep(number, sources.relative(one)) for number, one in enumerate(inputs))
+        self._give(array("q", (number for number, is_kept in enumerate(kept) if not is_kept)))
 
     def __getitem__(self, number: int) -> str:
         return self._name(number, self._taken[number])
@@ -269,8 +192,10 @@ class _OutputNames:
 
     def remark(self, number: int) -> str | None:
         """Why an input's outputs are not called as it is; None if they are, or nobody wonders."""
+        if not self._taken[number]:
+            return None
         first = self._name(number, 0)
-        if not self._taken[number] or self[number] == first:
+        if self[number] == first:
             return None
         owner = self._ledger.owner(first)
         if owner in (None, self._sources.relative(self._inputs[number])):
@@ -287,22 +212,29 @@ class _OutputNames:
                 return True
         return False
 
-    def _give(self, free: Sequence[int], kept: set[str]) -> None:
+    def _give(self, free: Sequence[int]) -> None:
         """Give the others the best names that nobody else has or wants."""
-        while True:
-            claims = Counter(self[number].casefold() for number in free)
-            crowded = [number for number in free if self._is_crowded(number, claims, kept)]
+        while free:
+            shared = repeated(
+                lambda: (self[each].casefold() for each in range(len(self._inputs))), len(self._inputs)
+            )
+            crowded = [number for number in free if self._is_crowded(number, shared)]
             if not crowded:
                 return
             for number in crowded:
                 self._taken[number] += 1
 
-    def _is_crowded(self, number: int, claims: Mapping[str, int], kept: set[str]) -> bool:
-        """Whether somebody else has or wants the name that an input would have, and it has others."""
+    def _is_crowded(self, number: int, shared: Collection[str]) -> bool:
+        """Whether somebody else has or wants the name that an input would have, and it has others.
+
+        Args:
+            number: of the input.
+            shared: names that several inputs have, in lower case.
+        """
         if self._taken[number] == _CHOICES - 1:
             return False
         name = self[number]
-        if claims[name.casefold()] > 1 or name.casefold() in kept:
+        if shared and name.casefold() in shared:
             return True
         owner = None if self._ledger.is_empty else self._ledger.owner(name)
         return owner is not None and owner != self._sources.relative(self._inputs[number])
@@ -310,9 +242,9 @@ class _OutputNames:
     def _name(self, number: int, position: int) -> str:
         """One of the names that an input's outputs may have, best first; nobody else has the last."""
         one = self._inputs[number]
-        relative = _normal(one.relative)
+        relative = normal(one.relative)
         if position == 0:
-            return _without_suffix(relative)
+            return without_suffix(relative)
         if position == 1:
             return relative
         folder, name = self._place(one)
@@ -323,7 +255,7 @@ class _OutputNames:
             self._common = os.path.commonpath({self._place(each)[0] for each in self._inputs})
         inner = folder[len(self._common) :].lstrip(os.sep)
         mirrored = os.path.join(inner, name)  # noqa: PTH118
-        return _without_suffix(mirrored) if position == 2 else mirrored
+        return without_suffix(mirrored) if position == 2 else mirrored
 
     def _place(self, one: Input) -> tuple[str, str]:
         """The folder in which an input lies, below the root of its drive or among all URLs, and its name."""
@@ -332,16 +264,3 @@ class _OutputNames:
 
 
 _CHOICES = 5  # names that an input's outputs may have
-
-
-def _normal(path: str) -> str:
-    """A relative path as `pathlib` writes it; nearly all are."""
-    odd = "//" in path or "./" in path or path.endswith(("/", "/.")) or os.sep != "/"
-    return str(Path(path)) if odd else path
-
-
-def _without_suffix(path: str) -> str:
-    """A path without its suffix, as `pathlib` has it: `.hidden` and `name.` have none."""
-    folder, separator, name = path.rpartition(os.sep)
-    stem, dot, suffix = name.rpartition(".")
-    return f"{folder}{separator}{stem}" if stem and dot and suffix else path

@@ -158,4 +158,5 @@ class StoreLedger(Ledger):
         for url, data in zip(urls, stores.together(stores.read, urls), strict=True):
             if isinstance(data, InputError):
                 raise data
-            self._take(StorePath(url), data)
+            self._check(StorePath(url), data)
+            self._lines.add(data)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from io import FileIO
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 from describing import describe
 from PIL import Image, ImageFile
+from reports import rows_by_name
 
 from caption import cli
 from caption.images import _TimedFile, open_image
@@ -19,15 +19,10 @@ from caption.options import STAGES
 from common.stages import Stopwatch
 
 
-def rows(report: str) -> dict[str, dict[str, str]]:
-    with Path(report).open(newline="") as file:
-        return {Path(row["path"]).name: row for row in csv.DictReader(file, delimiter="\t")}
-
-
 def failed_alone(model: str) -> str:
     """Describe the photographs, of which `b.jpg` fails; why it does."""
     assert describe(model, "photos", "--output", "out.jsonl", "--report", "report.tsv") == 1
-    found = rows("report.tsv")
+    found = rows_by_name(Path("report.tsv"))
     assert {name: row["status"] for name, row in found.items()} == {
         "a.png": "done",
         "b.jpg": "failed",
@@ -68,7 +63,7 @@ def test_a_photograph_for_which_memory_does_not_suffice_is_one_line(
 
 def test_the_report_tells_the_seconds_of_each_stage(model: str, photographs: Path) -> None:
     assert describe(model, "photos", "--output", "out.jsonl", "--report", "report.tsv") == 0
-    found = rows("report.tsv")
+    found = rows_by_name(Path("report.tsv"))
     total = found.pop("")
     for name in STAGES:
         measured = [float(row[name]) for row in found.values()]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import random
@@ -19,6 +18,7 @@ from typing import Any
 
 import pytest
 from networks import write_tiny_model
+from reports import rows, rows_by_name
 
 from speech import cli
 from speech.acoustic import AcousticModel
@@ -44,11 +44,6 @@ def record(folder: Path, count: int) -> None:
             file.setsampwidth(2)
             file.setframerate(16_000)
             file.writeframes((sentence * 32767).astype("<i2").tobytes())
-
-
-def rows(report: Path) -> list[dict[str, str]]:
-    with report.open(newline="") as file:
-        return list(csv.DictReader(file, delimiter="\t"))
 
 
 # --- kills -----------------------------------------------------------------------------------------
@@ -189,7 +184,7 @@ def failed_alone(tmp_path: Path, model: Path, status: int) -> str:
     arguments = ["transcribe", str(tmp_path / "in"), "--output", str(tmp_path / "out"), "--threads", "1"]
     report = tmp_path / "report.tsv"
     assert main([*arguments, "--report", str(report), "--model", str(model)]) == status
-    by_name = {Path(row["path"]).name: row for row in rows(report)}
+    by_name = rows_by_name(report)
     assert [by_name[f"{number:02d}.wav"]["status"] == "failed" for number in range(3)] == [False, True, False]
     assert sorted(path.name for path in (tmp_path / "out").glob("[!.]*")) == ["00.txt", "02.txt"]
     return by_name["01.wav"]["reason"]

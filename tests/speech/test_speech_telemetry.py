@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import shutil
@@ -18,6 +17,7 @@ import av
 import pytest
 import torch
 from networks import write_tiny_model
+from reports import rows
 
 from common.commands.processes import Helpers
 from common.stages import NETWORK, stage
@@ -46,16 +46,11 @@ def command(model: Path, tmp_path: Path) -> list[str]:
     return ["transcribe", str(tmp_path / "in"), *places, "--model", str(model), "--threads", "1"]
 
 
-def rows(tmp_path: Path) -> list[dict[str, str]]:
-    with (tmp_path / "report.tsv").open(newline="") as file:
-        return list(csv.DictReader(file, delimiter="\t"))
-
-
 def test_the_report_tells_the_seconds_of_each_stage_and_adds_them_up(
     command: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(command) == 1
-    *inputs, total = rows(tmp_path)
+    *inputs, total = rows(tmp_path / "report.tsv")
     for row in inputs:
         measured = {name: float(row[name] or 0.0) for name in STAGES}
         assert float(row["seconds"]) == pytest.approx(sum(measured.values()), abs=0.01)
@@ -91,7 +86,7 @@ def test_a_slow_disk_and_a_slow_network_look_different(
     monkeypatch.setattr("common.stages.time", SimpleNamespace(perf_counter=clock))
 
     def spent() -> dict[str, float]:
-        total = rows(tmp_path)[-1]
+        total = rows(tmp_path / "report.tsv")[-1]
         return {name: float(total[name]) for name in STAGES if float(total[name] or 0.0)}
 
     with monkeypatch.context() as disk:

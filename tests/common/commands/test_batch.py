@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import errno
 import os
 import signal
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from reports import rows as report_rows
 
 from common.commands.batch import (
     Outcome,
@@ -401,8 +401,7 @@ def test_the_report_has_a_line_for_every_input(tmp_path: Path) -> None:
     ]
     details = {"letters": lambda text: str(len(text))}
     run(work, in_batches(load, shout, 2), Delivered(), command="speech", report=report, details=details)
-    with report.open(newline="") as file:
-        rows = {row.pop("path"): row for row in csv.DictReader(file, delimiter="\t")}
+    rows = {row.pop("path"): row for row in report_rows(report)}
     wall = rows[""]["reason"].rpartition(" in ")[2].removesuffix(" s")
     assert {path: (row["status"], row["letters"], row["reason"]) for path, row in rows.items()} == {
         "a": ("done", "1", ""),

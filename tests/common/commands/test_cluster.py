@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -37,21 +37,33 @@ def folder(cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     return tmp_path
 
 
-def prepare(log: str, seconds: float = 0.0) -> Callable[[Iterable[Job]], Iterator[Outcome[str]]]:
-    """What reads inputs in a worker; those called `poison` kill it, those called `bad` are of no use."""
+def prepare(log: str, hangs: bool = False) -> Callable[[Iterable[Job]], Iterator[Outcome[str]]]:
+    """What reads inputs in a worker; those called `poison` kill it, those called `bad` are of no use.
+
+    Args:
+        log: gets a line a worker, its process.
+        hangs: the first worker does one input, makes the file `hangs` beside the log, and waits to be killed.
+    """
     with Path(log).open("a") as file:
         file.write(f"{os.getpid()}\n")
 
     def process(jobs: Iterable[Job]) -> Iterator[Outcome[str]]:
-        for job in reversed(list(jobs)):
+        for number, job in enumerate(reversed(list(jobs))):
             if "poison" in job.input.path:
                 os._exit(1)
-            time.sleep(seconds)
+            if hangs and number == 1 and first_worker(log) == os.getpid():
+                Path(log).with_name("hangs").touch()
+                time.sleep(600)
             text = Path(job.input.path).read_text()
             bad = "bad" in job.input.path
             yield Outcome(job, InputError(job.input.path, "is bad") if bad else text, 0.5)
 
     return process
+
+
+def first_worker(log: str) -> int:
+    """The process of the worker that was ready first."""
+    return int(Path(log).read_text().split()[0])
 
 
 def fail(reason: str) -> Callable[[Iterable[Job]], Iterator[Outcome[str]]]:
@@ -62,15 +74,14 @@ def render(result: str, path: str, format: str) -> str:
     return f"{format}: {result}"
 
 
-def planned(**settings: object) -> list[Job]:
+def planned(**settings: object) -> Sequence[Job]:
     return plan_outputs(collect_inputs(["in/"], [".txt"]), Path("out"), ["a", "b"], settings=settings)
 
 
-def run_on_ray(jobs: list[Job], log: str = "log", seconds: float = 0.0, batch_size: int = 3) -> int:
+def run_on_ray(jobs: Sequence[Job], hangs: bool = False) -> int:
     inputs = [job.input for job in jobs]
-    process = on_ray(
-        partial(prepare, str(Path(log).resolve()), seconds), render, inputs, workers=2, batch_size=batch_size
-    )
+    prepared = partial(prepare, str(Path("log").resolve()), hangs)
+    process = on_ray(prepared, render, inputs, workers=2, batch_size=3)
     return run(jobs, process, write_outputs(render), command="test", report=Path("report.tsv")).exit_status
 
 
@@ -91,14 +102,12 @@ def test_workers_write_what_one_process_writes_and_remember_it(folder: Path) -> 
 
 def test_a_worker_that_is_killed_costs_nothing(folder: Path) -> None:
     def kill_one() -> None:
-        while not Path("out").is_dir() or not outputs():
+        while not Path("hangs").exists():
             time.sleep(0.01)
-        os.kill(int(Path("log").read_text().split()[0]), 9)
+        os.kill(first_worker("log"), 9)
 
-    killer = threading.Thread(target=kill_one)
-    killer.start()
-    assert run_on_ray(planned(), seconds=0.1) == 0
-    killer.join()
+    threading.Thread(target=kill_one, daemon=True).start()
+    assert run_on_ray(planned(), hangs=True) == 0
     assert len(outputs()) == 24
     assert len(Path("log").read_text().split()) == 3  # one began anew
     assert all(job.done for job in planned())
@@ -134,7 +143,7 @@ def test_an_output_that_cannot_be_written_fails_its_input_alone(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     jobs = planned()
-    Path("out/03.a").mkdir()
+    Path("out/03.a").mkdir(parents=True)
     assert run_on_ray(jobs) == 1
     assert "in/03.txt: out/03.a: cannot be written" in capsys.readouterr().err
     assert sum(path.is_file() for path in Path("out").glob("[!.]*")) >= 22

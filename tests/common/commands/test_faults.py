@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import errno
 import itertools
 import os
@@ -10,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from reports import rows_by_name
 
 from common.commands.batch import in_batches, run, write_outputs
 from common.commands.inputs import collect_inputs
@@ -31,12 +31,11 @@ def night(folder: Path, report: Path | None = None) -> dict[str, str]:
         report=report,
         stages=("write",),
     )
-    with report.open(newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
-    assert all(float(row["seconds"]) >= 0.0 and float(row["write"] or 0.0) >= 0.0 for row in rows)
-    return {"exit status": str(summary.exit_status)} | {
-        Path(row["path"]).name: row["status"] for row in rows if row["path"]
-    }
+    by_name = rows_by_name(report)
+    measured = [(float(row["seconds"]), float(row["write"] or 0.0)) for row in by_name.values()]
+    assert all(seconds >= 0.0 and writing >= 0.0 for seconds, writing in measured)
+    del by_name[""]
+    return {"exit status": str(summary.exit_status)} | {name: row["status"] for name, row in by_name.items()}
 
 
 @pytest.fixture

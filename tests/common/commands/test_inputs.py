@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import pickle
 import socket
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from common.commands.inputs import Input, collect_inputs, say_passed_over
 from common.errors import InputError
@@ -173,3 +176,12 @@ def test_a_name_that_is_not_utf8_is_found(folder: Path) -> None:
     except OSError:
         pytest.skip("this file system takes UTF-8 names only")
     assert Input("talks/\udcff.wav", "\udcff.wav") in collect_inputs(["talks"], SUFFIXES)
+
+
+@given(st.text(max_size=4), st.text(max_size=4))
+def test_an_input_keeps_its_two_paths_and_what_was_wrong_first(path: str, relative: str) -> None:
+    one = Input(path, relative)
+    assert (one.path, one.relative) == (path, relative)
+    assert Input(f"{path}{relative}", relative).relative == relative
+    assert one == Input(path, relative) == pickle.loads(pickle.dumps(one))
+    assert one.failed("is gone").failed("is no sound") == Input(path, relative, "is gone")

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -172,6 +173,28 @@ def test_a_file_that_is_named_is_remembered_too() -> None:
     assert work([plan_file(Input("b.wav", "b.wav"), path, "txt", overwrite=True)]) == Summary(done=1)
 
 
+def test_a_job_that_is_planned_costs_a_few_bytes() -> None:
+    inputs = [Input(f"in/{number}.wav", f"{number}.wav") for number in range(3000)]
+    plan_outputs(inputs[:1], Path("out"), ["txt"])  # what is imported stays
+    tracemalloc.start()
+    jobs = plan_outputs(inputs, Path("out"), ["txt"])
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept / len(jobs) < 40
+    assert [str(job.outputs["txt"]) for job in jobs[-2:]] == ["out/2998.txt", "out/2999.txt"]
+
+
+def test_a_job_tells_its_input_as_it_was_when_it_was_planned() -> None:
+    record("a.wav", "one")
+    states = [(5, 7), (5, 2**70)]  # the second is more than a file can have
+    urls = [Input(f"s3://sound/{size}.wav", "b.wav", state=state) for size, state in enumerate(states)]
+    jobs = plan_outputs([Input("a.wav", "a.wav"), *urls], Path("out"), ["txt"])
+    record("a.wav", "another")
+    found = [(job.source.size, job.source.changed) for job in jobs if job.source is not None]
+    assert found[0][0] == len("one")
+    assert found[1:] == states
+
+
 def test_a_folder_where_nobody_may_write_is_said_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     def forbidden(*_: object, **__: object) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
@@ -186,6 +209,30 @@ def test_a_full_disk_is_said_before_the_work(monkeypatch: pytest.MonkeyPatch, fo
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 5000}))
     with pytest.raises(OutputError, match=r"the disk is full \(4 kB free\)"):
         require_writable(folder)
+
+
+def test_asking_whether_a_folder_can_be_written_makes_none(tmp_path: Path) -> None:
+    require_writable(tmp_path / "new" / "run")
+    require_writable(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("folder", "reason"),
+    [
+        ("file", "Not a directory"),
+        ("file/run", "Not a directory"),
+        ("nowhere/run", "No such file"),
+        ("x" * 300, "too long"),
+    ],
+)
+def test_a_folder_that_cannot_be_made_is_said_before_the_work(
+    tmp_path: Path, folder: str, reason: str
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "nowhere").symlink_to("away")
+    with pytest.raises(InputError, match=rf"{folder}: cannot be written: .*{reason}"):
+        require_writable(tmp_path / folder)
 
 
 # --- the ledger ------------------------------------------------------------------------------------
