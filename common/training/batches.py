@@ -14,8 +14,8 @@ class ResumableBatches(Generic[Batch]):
     """Batches in an order that depends on the seed and the epoch alone, and that can be taken up midway.
 
     Args:
-        plan: epoch and generator -> the epoch's batches, each a sequence of examples, which may be numbers;
-            every epoch must have equally many.
+        plan: epoch and generator -> the epoch's batches, each some examples as `collate` takes them; every
+            epoch must have equally many.
         collate: examples and generator -> a batch. The generator is the batch's own, so that
             augmentation is the same after a resume.
         seed: of both.
@@ -26,8 +26,8 @@ class ResumableBatches(Generic[Batch]):
 
     def __init__(
         self,
-        plan: Callable[[int, np.random.Generator], Sequence[Sequence[Any]]],
-        collate: Callable[[Sequence[Any], np.random.Generator], Batch],
+        plan: Callable[[int, np.random.Generator], Sequence[Any]],
+        collate: Callable[[Any, np.random.Generator], Batch],
         seed: int,
     ) -> None:
         self.plan = plan

@@ -18,9 +18,13 @@ class LanguageModelOptions:
     Attributes:
         text: files of one sentence a line (plain, .xz or .gz), or manifests (.tsv) whose column `text` is
             read, each with a weight behind a colon: `prompts.txt.xz:3 novels.txt.gz:0.3`. A pass hears each
-            sentence that often; of a fraction, a share that is drawn anew. Without a weight it is 1.
+            sentence that often; of a fraction, another share each time. Without a weight it is 1.
         run: directory for checkpoint, log and the best model; an unfinished run in it is resumed.
-        epochs: passes over the weighted text.
+        init: directory of a model to start from instead of random weights; it has to know the same words,
+            which the same text brings about.
+        epochs: passes over the weighted text, or stretches of it. After each the model is measured.
+        epoch_words: words of a stretch, about, ends of sentences included; one goes on where the one before
+            it stopped. 0: a stretch is one pass.
         batch_words: words in a batch, ends of sentences included.
         learning_rate: highest learning rate of the one-cycle schedule.
         warmup: share of the steps until the learning rate is highest.
@@ -29,10 +33,11 @@ class LanguageModelOptions:
         always: so many most frequent words compete with the right one in each step of training. After
             training, a search judges as many words after every history, others only where they are said.
         drawn: so many of the other words, drawn by their frequency, compete beside them; 0: all words do.
-        embedding_size: features of a word's vector.
-        hidden_size: units of a recurrent layer.
-        layers: recurrent layers.
+        embedding_size: features of a word's vector (as in --init, or else 128).
+        hidden_size: units of a recurrent layer (as in --init, or else 512).
+        layers: recurrent layers (as in --init, or else 1).
         dropout: share of a word vector's features that are left out in training.
+        trigram: count a trigram of the same text, too, to compare with: some 100 bytes of memory a word.
         seed: seed of everything random.
         precision: "bf16-mixed" is several times faster on processors that have bfloat16 instructions; where
             it cannot be computed, float32 is.
@@ -44,7 +49,9 @@ class LanguageModelOptions:
 
     text: tuple[str, ...]
     run: Path
+    init: Path | None = None
     epochs: int = 12
+    epoch_words: int = 0
     batch_words: int = 3072
     learning_rate: float = 4e-3
     warmup: float = 0.05
@@ -52,10 +59,11 @@ class LanguageModelOptions:
     words: int = 25_000
     always: int = 3072
     drawn: int = 1024
-    embedding_size: int = 128
-    hidden_size: int = 512
-    layers: int = 1
+    embedding_size: int | None = None
+    hidden_size: int | None = None
+    layers: int | None = None
     dropout: float = 0.25
+    trigram: bool = True
     seed: int = 1
     precision: Precision = "32-true"
     average_decay: float = 0.998
@@ -67,6 +75,7 @@ class LanguageModelOptions:
         check(
             self,
             epochs=(1, 1_000_000),
+            epoch_words=(0, 10**12),
             batch_words=(1, 10_000_000),
             learning_rate=(1e-9, 10.0),
             warmup=(0.0, 1.0),

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -324,6 +326,8 @@ def fit_rest(network: LanguageNetwork, sentences: Sequence[Any], most: int = 20_
     """
     frequent, found, left = network.config.frequent, [], most
     for start in range(0, len(sentences), 32):
+        if left <= 0:
+            break
         words, targets = (one.to(network.bias.device) for one in pad(sentences[start : start + 32]))
         found.append(network.predict(words)[0][targets >= 0].float()[:left])
         left -= len(found[-1])
@@ -335,7 +339,7 @@ def fit_rest(network: LanguageNetwork, sentences: Sequence[Any], most: int = 20_
     network.rest.bias.copy_(solution[-1])
 
 
-def pad(sentences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+def pad(sentences: Sequence[Sequence[int] | npt.NDArray[np.int32]]) -> tuple[Tensor, Tensor]:
     """Sentences of word numbers -> what is read and what should come next, (sentences, steps) each.
 
     The end of a sentence is read before it and predicted after it; -1 stands where nothing is to come.

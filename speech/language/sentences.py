@@ -5,13 +5,13 @@ from __future__ import annotations
 import gzip
 import hashlib
 import lzma
+import math
 import zlib
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, SupportsIndex, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ from speech.model.text import normalize
 
 # Of every source, sentences that no model learns from.
 HELD_OUT_SHARE = 0.02
+_HELD_OUT_BELOW = HELD_OUT_SHARE * 2**64
 
 _OPEN: dict[str, Callable[..., IO[Any]]] = {".xz": lzma.open, ".gz": gzip.open}
 
@@ -41,6 +42,59 @@ _PLAIN = bytes(
 Numbers = npt.NDArray[np.int32]
 
 
+class Sentences(Sequence[Numbers]):
+    """Sentences of word numbers, kept as one array: a hundred million words take half a gigabyte.
+
+    Args:
+        words: (words,) of all sentences, one after another, without ends.
+        lengths: (sentences,) how many each has.
+    """
+
+    def __init__(self, words: Numbers, lengths: Numbers) -> None:
+        self.words, self.lengths = words, lengths
+        self.starts = np.cumsum(lengths, dtype=np.int64) - lengths
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @overload
+    def __getitem__(self, place: SupportsIndex) -> Numbers: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[Numbers]: ...
+
+    def __getitem__(self, place: SupportsIndex | slice) -> Numbers | list[Numbers]:
+        if isinstance(place, slice):
+            return [self[one] for one in range(*place.indices(len(self)))]
+        start = self.starts[place]
+        return self.words[start : start + self.lengths[place]]
+
+    @classmethod
+    def of(cls, sentences: Iterable[npt.ArrayLike]) -> Sentences:
+        """The same sentences, given each on its own."""
+        parts = [np.asarray(one, dtype=np.int32) for one in sentences]
+        return cls.joined(cls(one, np.array([len(one)], np.int32)) for one in parts)
+
+    @classmethod
+    def joined(cls, parts: Iterable[Sentences]) -> Sentences:
+        """The sentences of all parts, in their order."""
+        nothing = np.empty(0, np.int32)
+        words, lengths = [nothing], [nothing]
+        for part in parts:
+            words.append(part.words)
+            lengths.append(part.lengths)
+        return cls(np.concatenate(words), np.concatenate(lengths))
+
+    def renumbered(self, numbers: Numbers) -> Sentences:
+        """The same sentences where each word has another number: (old numbers,)."""
+        return Sentences(numbers[self.words], self.lengths)
+
+    def spread(self, most_words: int) -> Sentences:
+        """Every n-th sentence, so that they have about so many words at most."""
+        every = max(1, math.ceil(len(self.words) / most_words))
+        return self if every == 1 else Sentences.of(self[::every])
+
+
 @dataclass(frozen=True)
 class Text:
     """What one source holds: normalised sentences, each once.
@@ -52,37 +106,56 @@ class Text:
     """
 
     source: Source
-    training: list[str]
-    held_out: list[str]
+    training: Sentences
+    held_out: Sentences
 
 
-def read_text(source: Source) -> Text:
-    """Read a source, and lay aside a share of it.
+def read_texts(sources: Iterable[Source]) -> tuple[list[str], list[Text]]:
+    """Read sources, and lay aside a share of each.
+
+    Returns:
+        All words by number, and the texts.
 
     Raises:
-        InputError: if it cannot be read, is damaged or holds no words.
+        InputError: if a source cannot be read, is damaged or holds no words.
     """
-    sentences = dict.fromkeys(filter(None, map(normalize, read_sentences(source.path))))
-    if not sentences:
+    numbers: defaultdict[str, int] = defaultdict()
+    numbers.default_factory = numbers.__len__
+    texts = [_read_text(source, numbers) for source in sources]
+    return list(numbers), texts
+
+
+def _read_text(source: Source, numbers: Mapping[str, int]) -> Text:
+    """Read a source; every word that is asked for has a number, if a new one."""
+    seen: set[int] = set()
+    training: list[Sentences] = []
+    held_out: list[Sentences] = []
+    for block in read_normalized(source.path):
+        learned: list[str] = []
+        laid_aside: list[str] = []
+        for sentence in block:
+            mark = _mark(sentence)  # a tenth of the sentence's memory
+            if mark not in seen:
+                seen.add(mark)
+                (laid_aside if mark < _HELD_OUT_BELOW else learned).append(sentence)
+        training.append(_numbered(learned, numbers))
+        held_out.append(_numbered(laid_aside, numbers))
+    if not seen:
         raise InputError(source.path, "holds no words")
-    laid_aside = {sentence for sentence in sentences if is_held_out(sentence)}
-    training = [sentence for sentence in sentences if sentence not in laid_aside]
-    return Text(source, training, [sentence for sentence in sentences if sentence in laid_aside])
+    return Text(source, Sentences.joined(training), Sentences.joined(held_out))
 
 
-def read_sentences(path: Path) -> list[str]:
-    """The lines of a text file (plain, .xz, .gz), or the column `text` of a manifest (.tsv).
-
-    Raises:
-        InputError: if it cannot be read or is damaged.
-    """
-    return list(chain.from_iterable(_read_blocks(path)))
+def _numbered(sentences: Sequence[str], numbers: Mapping[str, int]) -> Sentences:
+    """Normalised sentences as word numbers."""
+    lengths = np.array([sentence.count(" ") + 1 for sentence in sentences], dtype=np.int32)
+    words = map(numbers.__getitem__, " ".join(sentences).split())
+    return Sentences(np.fromiter(words, np.int32, int(lengths.sum())), lengths)
 
 
 def read_normalized(path: Path) -> Iterator[list[str]]:
-    """The sentences of a file as `read_sentences` gives them, normalised, some thousands at a time.
+    """The lines of a text file (plain, .xz, .gz), or the column `text` of a manifest (.tsv), normalised.
 
-    Those without words are left out.
+    They come some thousands at a time. Those without words are left out.
 
     Raises:
         InputError: if it cannot be read or is damaged.
@@ -112,7 +185,7 @@ def normalize_all(lines: Sequence[str]) -> list[str]:
 
 
 def _read_blocks(path: Path) -> Iterator[list[str]]:
-    """The lines of a file, as `read_sentences` gives them, some thousands at a time."""
+    """The lines of a file, some thousands at a time."""
     if path.suffix == ".tsv":
         yield [row["text"] for row in read_manifest(path, ["text"])]
         return
@@ -134,23 +207,22 @@ def _read_blocks(path: Path) -> Iterator[list[str]]:
 
 def is_held_out(sentence: str) -> bool:
     """Whether a normalised sentence is laid aside: its hash decides, in whatever source it stands."""
-    digest = hashlib.blake2b(sentence.encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") < HELD_OUT_SHARE * 2**64
+    return _mark(sentence) < _HELD_OUT_BELOW
 
 
-def count_words(texts: Iterable[Text]) -> dict[str, float]:
-    """How often a pass over the weighted texts hears each word."""
-    total: dict[str, float] = {}
+def _mark(sentence: str) -> int:
+    """What tells a sentence from all others: 64 bits, the same on every day."""
+    return int.from_bytes(hashlib.blake2b(sentence.encode(), digest_size=8).digest(), "big")
+
+
+def count_words(words: Sequence[str], texts: Iterable[Text]) -> dict[str, float]:
+    """How often a pass over the weighted texts hears each word; those that it never hears are left out.
+
+    Args:
+        words: by number.
+        texts: of these words.
+    """
+    counts = np.zeros(len(words))
     for text in texts:
-        counts = Counter(word for sentence in text.training for word in sentence.split())
-        for word, count in counts.items():
-            total[word] = total.get(word, 0.0) + count * text.source.weight
-    return total
-
-
-def number_sentences(sentences: Sequence[str], numbers: dict[str, int], unknown: int) -> list[Numbers]:
-    """Normalised sentences -> arrays of word numbers."""
-    return [
-        np.array([numbers.get(word, unknown) for word in sentence.split()], dtype=np.int32)
-        for sentence in sentences
-    ]
+        counts += text.source.weight * np.bincount(text.training.words, minlength=len(words))
+    return {word: count for word, count in zip(words, counts.tolist(), strict=True) if count}

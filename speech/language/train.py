@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,18 @@ from common.training.batches import ResumableBatches
 from common.training.loop import TrainingModule, fit_together
 from common.training.progress import say
 from common.training.run_record import RunRecord, run_record
-from speech.language.loading import write_language_model
-from speech.language.options import LanguageModelOptions, parse_source
-from speech.language.recurrent import LanguageModelConfig, LanguageNetwork, fit_rest, pad, sentence_log_probs
-from speech.language.sentences import Numbers, count_words, number_sentences, read_text
+from speech.language.batches import SentenceBatch, SentenceBatches
+from speech.language.loading import load_language_model, write_language_model
+from speech.language.options import LanguageModelOptions, Source, parse_source
+from speech.language.recurrent import LanguageModelConfig, LanguageNetwork, fit_rest, sentence_log_probs
+from speech.language.sentences import Numbers, Sentences, Text, count_words, read_texts
 from speech.language.trigram import Trigram
 from speech.language.vocabulary import END, SPECIAL, UNKNOWN
+
+# Words of a source that a model is measured on, about: of 60,000 words each is judged, which takes minutes.
+_MOST_HELD_OUT = 20_000
+
+_SHAPE = ("embedding_size", "hidden_size", "layers")
 
 # Sentences of word numbers -> the log-probability of each, its end included.
 Scorer = Callable[[Sequence[Any]], Sequence[float] | npt.NDArray[np.float64]]
@@ -35,13 +42,20 @@ class HeldOut:
 
     Attributes:
         name: of the source.
-        weight: of the source.
+        weight: of each of its words.
         sentences: as word numbers; any word that is not in the vocabulary is the unknown word.
     """
 
     name: str
     weight: float
-    sentences: list[Numbers]
+    sentences: Sequence[Numbers]
+
+    @classmethod
+    def of(cls, sentences: Sentences, source: Source) -> HeldOut:
+        """What was held out of a source; of much, every n-th sentence, which weighs as all do."""
+        chosen = sentences.spread(_MOST_HELD_OUT)
+        left_out = len(sentences.words) / max(1, len(chosen.words))
+        return cls(source.name, source.weight * left_out, chosen)
 
 
 def perplexity(score: Scorer, held_out: Sequence[HeldOut]) -> dict[str, float]:
@@ -62,83 +76,6 @@ def perplexity(score: Scorer, held_out: Sequence[HeldOut]) -> dict[str, float]:
     return {"perplexity": math.exp(losses / words), **sources}
 
 
-@dataclass(frozen=True)
-class SentenceBatch:
-    """Some sentences, and the words that the right ones are compared with.
-
-    Attributes:
-        words: (sentences, steps) what is read; see `speech.language.recurrent.pad`.
-        targets: (sentences, steps) what comes next, -1 on padding.
-        drawn: (drawn,) numbers of words at random; empty where all are compared with.
-    """
-
-    words: Tensor
-    targets: Tensor
-    drawn: Tensor
-
-    def to(self, device: torch.device) -> SentenceBatch:
-        """The same batch on a device."""
-        return SentenceBatch(self.words.to(device), self.targets.to(device), self.drawn.to(device))
-
-
-class SentenceBatches:
-    """Weighted sentences in batches of like length and of about equally many words.
-
-    Args:
-        sources: of each its numbered sentences and its weight.
-        batch_words: words in a batch, ends included.
-        rarer: probabilities with which words are drawn, (vocabulary,); None to draw none.
-        drawn: how many are.
-    """
-
-    def __init__(
-        self,
-        sources: Sequence[tuple[Sequence[Numbers], float]],
-        batch_words: int,
-        rarer: npt.NDArray[np.float64] | None,
-        drawn: int,
-    ) -> None:
-        self.sentences = [sentence for sentences, _ in sources for sentence in sentences]
-        self.lengths = np.array([len(sentence) + 1 for sentence in self.sentences])
-        self.sources = [(len(sentences), weight) for sentences, weight in sources]
-        means = [weight * sum(len(one) + 1 for one in sentences) for sentences, weight in sources]
-        self.batches = max(1, round(sum(means) / batch_words))
-        # Drawn by search in the running sum: a tenth of the time that `Generator.choice` takes.
-        self.rarer = None if rarer is None else np.cumsum(rarer)
-        self.drawn = drawn
-
-    def plan(self, epoch: int, generator: np.random.Generator) -> list[Sequence[int]]:
-        """The epoch's batches: each sentence as often as its source's weight says, in any order."""
-        chosen: list[npt.NDArray[np.int64]] = []
-        first = 0
-        for count, weight in self.sources:
-            numbers = np.arange(first, first + count)
-            chosen += [numbers] * int(weight)
-            some = round((weight - int(weight)) * count)
-            chosen.append(generator.permutation(numbers)[:some])
-            first += count
-        heard = generator.permutation(np.concatenate(chosen))
-        if len(heard) < self.batches:
-            raise InputError("text", "too few sentences for one batch; give more text or a higher weight")
-        heard = heard[np.argsort(self.lengths[heard], kind="stable")]
-        # The cuts lie where equally many words lie between them, whatever was drawn: as many batches always.
-        running = np.cumsum(self.lengths[heard])
-        places = np.arange(1, self.batches)
-        cuts = np.searchsorted(running, running[-1] * places / self.batches)
-        cuts = np.maximum.accumulate(np.maximum(cuts - places, 0)) + places  # none is empty
-        cuts = np.minimum(cuts, len(heard) - self.batches + places)
-        batches = [one.tolist() for one in np.split(heard, cuts)]
-        return [batches[number] for number in generator.permutation(self.batches)]
-
-    def collate(self, numbers: Sequence[int], generator: np.random.Generator) -> SentenceBatch:
-        """The batch of some sentences, with words that the generator draws."""
-        words, targets = pad([self.sentences[number] for number in numbers])  # type: ignore[misc]
-        if self.rarer is None:
-            return SentenceBatch(words, targets, torch.empty(0, dtype=torch.long))
-        drawn = np.searchsorted(self.rarer, generator.random(self.drawn) * self.rarer[-1], side="right")
-        return SentenceBatch(words, targets, torch.from_numpy(drawn))
-
-
 class LanguageModule(TrainingModule[LanguageNetwork]):
     """The language model, its loss, and its perplexity on held-out text beside a trigram's.
 
@@ -147,7 +84,7 @@ class LanguageModule(TrainingModule[LanguageNetwork]):
         options: of the run.
         held_out: what it is measured on.
         rarer: probabilities with which words are drawn, (vocabulary,); None if none are.
-        trigram: the trigram's perplexities, as `perplexity` gives them.
+        trigram: the trigram's perplexities, as `perplexity` gives them; empty without one.
     """
 
     def __init__(
@@ -188,7 +125,9 @@ class LanguageModule(TrainingModule[LanguageNetwork]):
     def export(self, directory: Path, metrics: dict[str, float]) -> None:
         """Write a model directory; the card of a shipped model is written by hand."""
         if self.network.config.frequent:
-            fit_rest(self.network, [sentence for one in self.held_out for sentence in one.sentences])
+            sentences = [sentence for one in self.held_out for sentence in one.sentences]
+            order = np.random.default_rng(0).permutation(len(sentences))  # some of each source
+            fit_rest(self.network, [sentences[number] for number in order])
         write_language_model(directory, self.network, card(metrics, self.trigram))
 
 
@@ -232,25 +171,23 @@ def drawn_loss(
 
 
 def card(metrics: Mapping[str, float], trigram: Mapping[str, float]) -> str:
-    """The card of a model: its perplexities beside the trigram's."""
-    rows = [
-        f"| {name.removeprefix('perplexity').strip() or 'all, as weighted'} "
-        f"| {figure:.1f} | {trigram[name]:.1f} |"
-        for name, figure in metrics.items()
+    """The card of a model: its perplexities, beside the trigram's if there is one."""
+    beside = [
+        "Perplexity a word on sentences that were not trained on; ends of sentences and unknown words",
+        "counted.",
     ]
-    return "\n".join(
-        [
-            "# Language model",
-            "",
+    head = ["| text | this model |", "|---|---|"]
+    if trigram:
+        beside = [
             "Perplexity a word on sentences that were not trained on, beside an interpolated Kneser-Ney",
             "trigram of the same text; one vocabulary, ends of sentences and unknown words counted.",
-            "",
-            "| text | this model | trigram |",
-            "|---|---|---|",
-            *rows,
-            "",
         ]
-    )
+        head = ["| text | this model | trigram |", "|---|---|---|"]
+    rows = []
+    for name, figure in metrics.items():
+        row = f"| {name.removeprefix('perplexity').strip() or 'all, as weighted'} | {figure:.1f} |"
+        rows.append(f"{row} {trigram[name]:.1f} |" if trigram else row)
+    return "\n".join(["# Language model", "", *beside, "", *head, *rows, ""])
 
 
 def train_language_model(options: LanguageModelOptions) -> None:
@@ -271,40 +208,83 @@ def _prepare(
     for number, one in enumerate(given):
         if one.name in {other.name for other in given[:number]}:
             raise InputError(one.path, f"another text is called {one.name} too; rename one")
-    texts = [read_text(one) for one in given]
-    counts = count_words(texts)
-    if sum(len(text.held_out) for text in texts) == 0:
+    words, texts = read_texts(given)
+    if not any(len(text.held_out) for text in texts):
         raise InputError(options.text[0], "too little text: nothing was left to measure the model on")
+    record = run_record(options.run, options, _digests(words, texts))
+    counts = count_words(words, texts)
     vocabulary = choose_vocabulary(counts, options.words)
-    record = run_record(
-        options.run, options, (sentences for one in texts for sentences in (one.training, one.held_out))
-    )
-    numbers = {word: number for number, word in enumerate(vocabulary)}
-    sources = [(number_sentences(one.training, numbers, UNKNOWN), one.source.weight) for one in texts]
-    held_out = [
-        HeldOut(one.source.name, one.source.weight, number_sentences(one.held_out, numbers, UNKNOWN))
-        for one in texts
-    ]
-    trigram = trigram_perplexity(sources, held_out, len(vocabulary))
-    say("trigram: " + "  ".join(f"{name} {value:.4g}" for name, value in trigram.items()))
-
+    known = {word: number for number, word in enumerate(vocabulary)}
+    numbers = np.array([known.get(word, UNKNOWN) for word in words], dtype=np.int32)
+    del words
+    held_out = [HeldOut.of(one.held_out.renumbered(numbers), one.source) for one in texts]
+    sources = [(one.training.renumbered(numbers), one.source.weight) for one in texts]
+    del texts
+    trigram: dict[str, float] = {}
+    if options.trigram:
+        trigram = trigram_perplexity(sources, held_out, len(vocabulary))
+        say("trigram: " + "  ".join(f"{name} {value:.4g}" for name, value in trigram.items()))
     frequencies = word_frequencies(sources, len(vocabulary))
     rarer = rarer_words(frequencies, options.always) if options.drawn else None
-    config = LanguageModelConfig(
-        vocabulary=vocabulary,
-        unknown_words=len(counts.keys() - numbers.keys()),
-        embedding_size=options.embedding_size,
-        hidden_size=options.hidden_size,
-        layers=options.layers,
-        dropout=options.dropout,
-        frequent=options.always if options.always < len(vocabulary) else 0,
+    network = _network(options, vocabulary, len(counts.keys() - known.keys()), frequencies)
+    training_set = SentenceBatches(
+        sources, options.batch_words, rarer, options.drawn, options.epoch_words, options.seed
     )
-    network = LanguageNetwork(config)
-    with torch.no_grad():  # what is left to learn is how a word's neighbours change its frequency
-        network.bias.copy_(torch.from_numpy(np.log(frequencies)))
-    training_set = SentenceBatches(sources, options.batch_words, rarer, options.drawn)
     batches = ResumableBatches(training_set.plan, training_set.collate, options.seed)
     return LanguageModule(network, options, held_out, rarer, trigram), batches, record
+
+
+def _digests(words: Sequence[str], texts: Iterable[Text]) -> Iterator[str]:
+    """What tells these texts from all others."""
+    yield hashlib.sha256("\n".join(words).encode()).hexdigest()
+    for text in texts:
+        for sentences in (text.training, text.held_out):
+            for numbers in (sentences.words, sentences.lengths):
+                yield hashlib.sha256(numbers.data).hexdigest()
+
+
+def _network(
+    options: LanguageModelOptions,
+    vocabulary: tuple[str, ...],
+    unknown_words: int,
+    frequencies: npt.NDArray[np.float64],
+) -> LanguageNetwork:
+    """A network to start from: random, but for how frequent words are, or that of a model directory.
+
+    Args:
+        options: the network's shape and `init`.
+        vocabulary: words that it is to know.
+        unknown_words: how many others the text has.
+        frequencies: (vocabulary,).
+
+    Raises:
+        InputError: if the model to start from cannot be read, knows other words or has another shape.
+    """
+    init = options.init
+    old = None if init is None else load_language_model(init).network
+    shape = {name: value for name in _SHAPE if (value := getattr(options, name)) is not None}
+    config = replace(
+        LanguageModelConfig(vocabulary) if old is None else old.config,
+        unknown_words=unknown_words,
+        dropout=options.dropout,
+        frequent=options.always if options.always < len(vocabulary) else 0,
+        **shape,
+    )
+    network = LanguageNetwork(config)
+    if init is None or old is None:
+        with torch.no_grad():  # what is left to learn is how a word's neighbours change its frequency
+            network.bias.copy_(torch.from_numpy(np.log(frequencies)))
+        return network
+    if old.config.vocabulary != vocabulary:
+        raise InputError(init, "knows other words than the most frequent of this text with its weights")
+    for name in _SHAPE:
+        there, wanted = getattr(old.config, name), getattr(config, name)
+        if there != wanted:
+            raise InputError(init, f"has another shape: {name} {there}, not {wanted}")
+    # The estimate of the rare words is made anew, and only where some words are frequent.
+    weights = {name: one for name, one in old.state_dict().items() if not name.startswith("rest.")}
+    network.load_state_dict(weights, strict=False)
+    return network
 
 
 def choose_vocabulary(counts: Mapping[str, float], size: int) -> tuple[str, ...]:
@@ -314,7 +294,7 @@ def choose_vocabulary(counts: Mapping[str, float], size: int) -> tuple[str, ...]
 
 
 def trigram_perplexity(
-    sources: Sequence[tuple[Sequence[Numbers], float]], held_out: Sequence[HeldOut], words: int
+    sources: Sequence[tuple[Sentences, float]], held_out: Sequence[HeldOut], words: int
 ) -> dict[str, float]:
     """The perplexities of a trigram of the same weighted text."""
     weights = [weight for sentences, weight in sources for _ in sentences]
@@ -322,14 +302,11 @@ def trigram_perplexity(
     return perplexity(trigram.score, held_out)
 
 
-def word_frequencies(
-    sources: Sequence[tuple[Sequence[Numbers], float]], words: int
-) -> npt.NDArray[np.float64]:
+def word_frequencies(sources: Sequence[tuple[Sentences, float]], words: int) -> npt.NDArray[np.float64]:
     """Each word's share of the weighted text, (vocabulary,); a word that never stands there counts once."""
     counts = np.zeros(words)
     for sentences, weight in sources:
-        if sentences:
-            counts += weight * np.bincount(np.concatenate(sentences), minlength=words)
+        counts += weight * np.bincount(sentences.words, minlength=words)
         counts[END] += weight * len(sentences)
     counts = np.maximum(counts, 1.0)
     return counts / counts.sum()

@@ -7,6 +7,7 @@ import lzma
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,12 +16,13 @@ from common.errors import InputError
 from speech.language.options import Source, parse_source
 from speech.language.sentences import (
     HELD_OUT_SHARE,
+    Sentences,
+    Text,
     count_words,
     is_held_out,
     normalize_all,
     read_normalized,
-    read_sentences,
-    read_text,
+    read_texts,
 )
 from speech.model.text import normalize
 
@@ -44,6 +46,16 @@ def test_a_weight_that_cannot_be_is_refused(text: str) -> None:
         parse_source(text)
 
 
+def read(*sources: Source) -> list[tuple[list[str], list[str]]]:
+    """What there is to learn from in each source, and what was held out, in words."""
+    words, texts = read_texts(sources)
+
+    def spelled(sentences: Sentences) -> list[str]:
+        return [" ".join(words[number] for number in one) for one in sentences]
+
+    return [(spelled(text.training), spelled(text.held_out)) for text in texts]
+
+
 @pytest.mark.parametrize(
     ("suffix", "pack"), [(".txt", bytes), (".txt.xz", lzma.compress), (".txt.gz", gzip.compress)]
 )
@@ -52,14 +64,14 @@ def test_plain_and_packed_text_read_the_same(
 ) -> None:
     path = tmp_path / f"text{suffix}"
     path.write_bytes(pack("\ufeffOne Café.\r\ntwo\n\nTWO!\n—\n".encode()))
-    text = read_text(Source(path))
-    assert text.training + text.held_out == ["one cafe", "two"], "normalised, each once, none empty"
+    ((training, held_out),) = read(Source(path))
+    assert training + held_out == ["one cafe", "two"], "normalised, each once, none empty"
 
 
 def test_a_manifest_gives_its_transcripts(tmp_path: Path) -> None:
     path = tmp_path / "train.tsv"
     path.write_text("text\tspeaker\nHELLO\tbob\nI am\tjane\n")
-    assert read_sentences(path) == ["HELLO", "I am"]
+    assert list(read_normalized(path)) == [["hello", "i am"]]
 
 
 @pytest.mark.parametrize(
@@ -81,7 +93,7 @@ def test_a_file_that_cannot_be_used_is_named_with_the_reason(
     if data is not None:
         (tmp_path / name).write_bytes(data)
     with pytest.raises(InputError, match=reason) as caught:
-        read_text(Source(tmp_path / name))
+        read_texts([Source(tmp_path / name)])
     assert name in str(caught.value)
 
 
@@ -89,19 +101,34 @@ def test_what_is_held_out_is_held_out_of_every_source(tmp_path: Path) -> None:
     lines = [f"sentence {'a' * (number % 7)} {bin(number)[2:]}" for number in range(3000)]
     (tmp_path / "one.txt").write_text("\n".join(lines))
     (tmp_path / "two.txt").write_text("\n".join(line.upper() + "." for line in reversed(lines)))
-    one, two = (read_text(Source(tmp_path / name)) for name in ("one.txt", "two.txt"))
-    assert set(one.held_out) == set(two.held_out)
-    assert not set(one.held_out) & set(two.training)
-    assert len(one.held_out) == pytest.approx(HELD_OUT_SHARE * 3000, rel=0.4)
-    assert all(map(is_held_out, one.held_out))
+    (learned, held_out), (others, others_held_out) = read(
+        *(Source(tmp_path / name) for name in ("one.txt", "two.txt"))
+    )
+    assert set(held_out) == set(others_held_out)
+    assert set(learned) == set(others) and set(learned + held_out) == set(map(normalize, lines))
+    assert len(held_out) == pytest.approx(HELD_OUT_SHARE * 3000, rel=0.4)
+    assert all(map(is_held_out, held_out)) and not any(map(is_held_out, learned))
 
 
 def test_words_count_by_the_weight_of_their_source(tmp_path: Path) -> None:
     (tmp_path / "one.txt").write_text("yes\nyes no")
     (tmp_path / "two.txt").write_text("no maybe")
-    texts = [read_text(Source(tmp_path / "one.txt", 0.5)), read_text(Source(tmp_path / "two.txt", 3.0))]
-    assert not any(text.held_out for text in texts)
-    assert count_words(texts) == {"yes": 1.0, "no": 3.5, "maybe": 3.0}
+    words, texts = read_texts([Source(tmp_path / "one.txt", 0.5), Source(tmp_path / "two.txt", 3.0)])
+    assert not any(len(text.held_out) for text in texts)
+    assert count_words(words, texts) == {"yes": 1.0, "no": 3.5, "maybe": 3.0}
+    unheard = Text(texts[0].source, texts[0].training, texts[1].training)
+    assert "maybe" not in count_words(words, [unheard])
+
+
+def test_sentences_are_kept_as_one_array_and_given_one_by_one() -> None:
+    given = [[3, 4], [5], [], [6, 3, 4]]
+    sentences = Sentences.joined([Sentences.of(given[:1]), Sentences.of(given[1:])])
+    assert [one.tolist() for one in sentences] == given
+    assert [one.tolist() for one in sentences[1:]] == given[1:] and sentences[-1].tolist() == [6, 3, 4]
+    assert sentences.renumbered(np.arange(7, dtype=np.int32)[::-1])[0].tolist() == [3, 2]
+    assert [one.tolist() for one in sentences.spread(3)] == [[3, 4], []]
+    assert sentences.spread(6) is sentences
+    assert len(Sentences.of([])) == 0
 
 
 @given(

@@ -16,13 +16,14 @@ from torch import Tensor, nn
 
 from common.errors import InputError
 from common.models.files import read_model
+from speech.language.batches import SentenceBatches
 from speech.language.loading import load_language_model
-from speech.language.options import LanguageModelOptions
+from speech.language.options import LanguageModelOptions, Source
 from speech.language.recurrent import LanguageModelConfig, LanguageNetwork
+from speech.language.sentences import Sentences
 from speech.language.train import (
     HeldOut,
     LanguageModule,
-    SentenceBatches,
     choose_vocabulary,
     drawn_loss,
     perplexity,
@@ -141,8 +142,48 @@ def test_two_texts_of_one_name_are_refused_because_their_figures_would_mix(
         train_language_model(dataclasses.replace(options, text=(*options.text, "elsewhere/grammar.txt:2")))
 
 
-def numbered(count: int, generator: np.random.Generator) -> list[np.ndarray]:
-    return [generator.integers(2, 9, size).astype(np.int32) for size in generator.integers(1, 12, count)]
+def test_a_run_starts_from_a_model_that_knows_the_same_words(
+    options: LanguageModelOptions, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = dataclasses.replace(options, trigram=False, epochs=4, batch_words=128)
+    train_language_model(options)
+    (*_, before) = capsys.readouterr().err.split()
+    more = dataclasses.replace(
+        options,
+        init=options.run / "best",
+        run=options.run.with_name("more"),
+        embedding_size=None,
+        hidden_size=None,
+        epochs=1,
+        learning_rate=1e-6,
+    )
+    train_language_model(more)
+    (*_, after) = capsys.readouterr().err.split()
+    # Nothing could be learned at this rate: what it knows, it knew.
+    assert float(after) == pytest.approx(float(before), rel=0.02)
+    assert load_language_model(more.run / "best").network.config.hidden_size == 32
+    assert "trigram" not in (more.run / "best" / "README.md").read_text()
+    other = dataclasses.replace(more, run=options.run.with_name("other"))
+    with pytest.raises(InputError, match="knows other words") as caught:
+        train_language_model(dataclasses.replace(other, words=20))
+    assert str(options.run / "best") in str(caught.value) and "\n" not in str(caught.value)
+    with pytest.raises(InputError, match="another shape: hidden_size 32, not 8"):
+        train_language_model(dataclasses.replace(other, hidden_size=8))
+
+
+def test_of_much_text_a_part_is_measured_and_weighs_as_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("speech.language.train._MOST_HELD_OUT", 30)
+    sentences = Sentences.of([[number, number] for number in range(60)])
+    held_out = HeldOut.of(sentences, Source(Path("talks.txt.xz"), 0.5))
+    assert held_out.name == "talks" and [one.tolist() for one in held_out.sentences] == [
+        [number, number] for number in range(0, 60, 4)
+    ]
+    assert held_out.weight == 0.5 * 4
+    assert HeldOut.of(Sentences.of([]), Source(Path("none.txt"))).weight == 0.0
+
+
+def numbered(count: int, generator: np.random.Generator) -> Sentences:
+    return Sentences.of(generator.integers(2, 9, size) for size in generator.integers(1, 12, count))
 
 
 def test_each_sentence_is_heard_as_often_as_its_weight_says() -> None:
@@ -158,15 +199,33 @@ def test_each_sentence_is_heard_as_often_as_its_weight_says() -> None:
         for number in (number for one in plan for number in one):
             heard[number] += 1
     assert set(heard[:50]) == {16}
-    assert heard[50:130].sum() == 8 * 20 and heard[50:130].max() < 8
-    assert heard[130:].sum() == 8 * 60 and set(heard[130:]) <= set(range(8, 17))
+    assert set(heard[50:130]) == {2} and set(heard[130:]) == {12}
+
+
+def test_stretches_of_a_text_hear_all_of_it_before_anything_twice() -> None:
+    generator = np.random.default_rng(1)
+    sources = [(numbered(count, generator), weight) for count, weight in ((300, 1.0), (200, 0.5))]
+    whole = SentenceBatches(sources, 60, None, 0)
+    epoch_words = round(whole.batches * 60 / 4)
+    parts = SentenceBatches(sources, 60, None, 0, epoch_words, seed=7)
+    assert parts.batches == pytest.approx(whole.batches / 4, abs=1)
+    plans = [parts.plan(epoch, np.random.default_rng(epoch)) for epoch in range(8)]
+    heard = np.bincount(np.concatenate([number for one in plans for number in one]), minlength=500)
+    assert (
+        heard[:300].min() >= 1 and heard[:300].max() <= 3 and heard[:300].mean() == pytest.approx(2, abs=0.1)
+    )
+    assert heard[300:].max() <= 2 and heard[300:].mean() == pytest.approx(1, abs=0.1)
+    once = np.bincount(np.concatenate([number for one in plans[:3] for number in one]))
+    assert once.max() == 1
+    first, again = (np.concatenate(parts.plan(5, np.random.default_rng(0))) for _ in range(2))
+    assert np.array_equal(first, again), "a run that goes on hears what it would have heard"
 
 
 def test_sentences_of_a_batch_are_of_like_length_and_none_is_lost_to_a_long_one() -> None:
-    sentences = [np.full(size, 2, dtype=np.int32) for size in (1, 1, 1, 90, 2, 2, 91)]
+    sentences = Sentences.of(np.full(size, 2) for size in (1, 1, 1, 90, 2, 2, 91))
     plan = SentenceBatches([(sentences, 1.0)], 30, None, 0).plan(0, np.random.default_rng(0))
     assert sorted(number for one in plan for number in one) == list(range(7))
-    assert all(plan)
+    assert all(map(len, plan))
 
 
 def test_a_vocabulary_is_the_most_frequent_words_the_same_on_every_day() -> None:
