@@ -20,8 +20,7 @@ class LanguageModelOptions:
             read, each with a weight behind a colon: `prompts.txt.xz:3 novels.txt.gz:0.3`. A pass hears each
             sentence that often; of a fraction, another share each time. Without a weight it is 1.
         run: directory for checkpoint, log and the best model; an unfinished run in it is resumed.
-        init: directory of a model to start from instead of random weights; it has to know the same words,
-            which the same text brings about.
+        init: directory of a model to start from instead of random weights; its words stay.
         epochs: passes over the weighted text, or stretches of it. After each the model is measured.
         epoch_words: words of a stretch, about, ends of sentences included; one goes on where the one before
             it stopped. 0: a stretch is one pass.
@@ -29,7 +28,8 @@ class LanguageModelOptions:
         learning_rate: highest learning rate of the one-cycle schedule.
         warmup: share of the steps until the learning rate is highest.
         weight_decay: weight decay of AdamW, which draws weights towards 0.
-        words: most words in the vocabulary, the end of a sentence and the unknown word included.
+        words: most words in the vocabulary, the end of a sentence and the unknown word included (those of
+            --init, or else 25,000).
         always: so many most frequent words compete with the right one in each step of training. After
             training, a search judges as many words after every history, others only where they are said.
         drawn: so many of the other words, drawn by their frequency, compete beside them; 0: all words do.
@@ -56,7 +56,7 @@ class LanguageModelOptions:
     learning_rate: float = 4e-3
     warmup: float = 0.05
     weight_decay: float = 0.01
-    words: int = 25_000
+    words: int | None = None
     always: int = 3072
     drawn: int = 1024
     embedding_size: int | None = None

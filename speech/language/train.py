@@ -30,6 +30,8 @@ from speech.language.vocabulary import END, SPECIAL, UNKNOWN
 # Words of a source that a model is measured on, about: of 60,000 words each is judged, which takes minutes.
 _MOST_HELD_OUT = 20_000
 
+_WORDS = 25_000  # where nothing else is asked for
+
 _SHAPE = ("embedding_size", "hidden_size", "layers")
 
 # Sentences of word numbers -> the log-probability of each, its end included.
@@ -213,7 +215,8 @@ def _prepare(
         raise InputError(options.text[0], "too little text: nothing was left to measure the model on")
     record = run_record(options.run, options, _digests(words, texts))
     counts = count_words(words, texts)
-    vocabulary = choose_vocabulary(counts, options.words)
+    old = None if options.init is None else load_language_model(options.init).network
+    vocabulary = _vocabulary(options, old, counts)
     known = {word: number for number, word in enumerate(vocabulary)}
     numbers = np.array([known.get(word, UNKNOWN) for word in words], dtype=np.int32)
     del words
@@ -226,7 +229,7 @@ def _prepare(
         say("trigram: " + "  ".join(f"{name} {value:.4g}" for name, value in trigram.items()))
     frequencies = word_frequencies(sources, len(vocabulary))
     rarer = rarer_words(frequencies, options.always) if options.drawn else None
-    network = _network(options, vocabulary, len(counts.keys() - known.keys()), frequencies)
+    network = _network(options, old, vocabulary, len(counts.keys() - known.keys()), frequencies)
     training_set = SentenceBatches(
         sources, options.batch_words, rarer, options.drawn, options.epoch_words, options.seed
     )
@@ -245,6 +248,7 @@ def _digests(words: Sequence[str], texts: Iterable[Text]) -> Iterator[str]:
 
 def _network(
     options: LanguageModelOptions,
+    old: LanguageNetwork | None,
     vocabulary: tuple[str, ...],
     unknown_words: int,
     frequencies: npt.NDArray[np.float64],
@@ -252,16 +256,15 @@ def _network(
     """A network to start from: random, but for how frequent words are, or that of a model directory.
 
     Args:
-        options: the network's shape and `init`.
+        options: the network's shape.
+        old: that of `options.init`.
         vocabulary: words that it is to know.
         unknown_words: how many others the text has.
         frequencies: (vocabulary,).
 
     Raises:
-        InputError: if the model to start from cannot be read, knows other words or has another shape.
+        InputError: if the model to start from has another shape.
     """
-    init = options.init
-    old = None if init is None else load_language_model(init).network
     shape = {name: value for name in _SHAPE if (value := getattr(options, name)) is not None}
     config = replace(
         LanguageModelConfig(vocabulary) if old is None else old.config,
@@ -271,20 +274,34 @@ def _network(
         **shape,
     )
     network = LanguageNetwork(config)
-    if init is None or old is None:
+    if options.init is None or old is None:
         with torch.no_grad():  # what is left to learn is how a word's neighbours change its frequency
             network.bias.copy_(torch.from_numpy(np.log(frequencies)))
         return network
-    if old.config.vocabulary != vocabulary:
-        raise InputError(init, "knows other words than the most frequent of this text with its weights")
     for name in _SHAPE:
         there, wanted = getattr(old.config, name), getattr(config, name)
         if there != wanted:
-            raise InputError(init, f"has another shape: {name} {there}, not {wanted}")
+            raise InputError(options.init, f"has another shape: {name} {there}, not {wanted}")
     # The estimate of the rare words is made anew, and only where some words are frequent.
     weights = {name: one for name, one in old.state_dict().items() if not name.startswith("rest.")}
     network.load_state_dict(weights, strict=False)
     return network
+
+
+def _vocabulary(
+    options: LanguageModelOptions, old: LanguageNetwork | None, counts: Mapping[str, float]
+) -> tuple[str, ...]:
+    """The words to know: those of the model to start from, or else the most frequent.
+
+    Raises:
+        InputError: if more or fewer words are asked for than the model to start from knows.
+    """
+    if options.init is None or old is None:
+        return choose_vocabulary(counts, options.words or _WORDS)
+    there = old.config.vocabulary
+    if options.words not in (None, len(there)):
+        raise InputError(options.init, f"knows {len(there):,} words, not {options.words:,}")
+    return there
 
 
 def choose_vocabulary(counts: Mapping[str, float], size: int) -> tuple[str, ...]:

@@ -142,8 +142,8 @@ def test_two_texts_of_one_name_are_refused_because_their_figures_would_mix(
         train_language_model(dataclasses.replace(options, text=(*options.text, "elsewhere/grammar.txt:2")))
 
 
-def test_a_run_starts_from_a_model_that_knows_the_same_words(
-    options: LanguageModelOptions, capsys: pytest.CaptureFixture[str]
+def test_a_run_starts_from_a_model_and_keeps_its_words(
+    options: LanguageModelOptions, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     options = dataclasses.replace(options, trigram=False, epochs=4, batch_words=128)
     train_language_model(options)
@@ -164,11 +164,17 @@ def test_a_run_starts_from_a_model_that_knows_the_same_words(
     assert load_language_model(more.run / "best").network.config.hidden_size == 32
     assert "trigram" not in (more.run / "best" / "README.md").read_text()
     other = dataclasses.replace(more, run=options.run.with_name("other"))
-    with pytest.raises(InputError, match="knows other words") as caught:
+    with pytest.raises(InputError, match="knows 40 words, not 20") as caught:
         train_language_model(dataclasses.replace(other, words=20))
     assert str(options.run / "best") in str(caught.value) and "\n" not in str(caught.value)
     with pytest.raises(InputError, match="another shape: hidden_size 32, not 8"):
         train_language_model(dataclasses.replace(other, hidden_size=8))
+    (tmp_path / "other.txt").write_text("\n".join(f"{sentence} nowhere" for sentence in grammar()))
+    train_language_model(
+        dataclasses.replace(other, text=(str(tmp_path / "other.txt"),), run=tmp_path / "last")
+    )
+    words = [load_language_model(run / "best").vocabulary for run in (options.run, tmp_path / "last")]
+    assert words[0] == words[1] and "nowhere" not in words[1]
 
 
 def test_of_much_text_a_part_is_measured_and_weighs_as_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
