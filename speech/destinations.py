@@ -142,6 +142,7 @@ def decoding_options(arguments: argparse.Namespace) -> DecodingOptions:
         beam=arguments.beam,
         words=arguments.words,
         lm_weight=arguments.lm_weight,
+        judge_share=arguments.judge_share,
         word_bonus=arguments.word_bonus,
         open_vocabulary=arguments.open_vocabulary,
         hotwords=tuple(arguments.hotwords),

@@ -28,6 +28,8 @@ class DecodingOptions:
         temperature: the network's log-probabilities are divided by it before words are sought; above 1 it is
             taken as less sure than it says it is (Guo et al. 2017, arXiv:1706.04599).
         lm_weight: of the language model's log-probabilities beside the network's.
+        judge_share: where the model has a judge (a recurrent language model that reads every text that was
+            found), its share in the language model's log-probabilities, from 0 to 1; 0 leaves it out.
         word_bonus: for each word, in nats; it makes up for what the language model takes for one.
         open_vocabulary: let words that the model does not know be spelled, such as names.
         unknown_letter_penalty: for each letter of such a word, in nats.
@@ -42,6 +44,7 @@ class DecodingOptions:
     words: bool = True
     temperature: float = 1.2
     lm_weight: float = 0.5
+    judge_share: float = 0.5
     word_bonus: float = 1.5
     open_vocabulary: bool = True
     unknown_letter_penalty: float = 2.5
@@ -57,6 +60,7 @@ class DecodingOptions:
             min_prob=(0.0, 1.0),
             temperature=(1e-3, 1e3),
             lm_weight=(0.0, 100.0),
+            judge_share=(0.0, 1.0),
             word_bonus=(-100.0, 100.0),
             unknown_letter_penalty=(-100.0, 100.0),
             hotword_boost=(-100.0, 100.0),

@@ -37,7 +37,8 @@ from speech.word_finder import WordFinder
 
 WordHelpers = Helpers[Sequence[SegmentFeatures], Timed[tuple[Word, ...]]]
 
-LANGUAGE = "language"  # the language model's folder in a model directory
+# Folders in a model directory: of the language model, and of the one that judges once more what was found.
+LANGUAGE, JUDGE = "language", "judge"
 
 
 class Recognizer:
@@ -51,6 +52,7 @@ class Recognizer:
             letters may be written. It is read when it is first needed.
         directory: where the network was read from, and helpers read it again; None if it was not.
         exact: whether the network computes in float32 also where the processor is much faster in bfloat16.
+        judge: directory of the recurrent language model that judges once more what was found; None for none.
     """
 
     def __init__(
@@ -61,9 +63,10 @@ class Recognizer:
         language_model: Path | None = None,
         directory: Path | None = None,
         exact: bool = False,
+        judge: Path | None = None,
     ) -> None:
         self.acoustic = AcousticModel(network, device, exact)
-        self.finder = WordFinder(self.acoustic, language_model)
+        self.finder = WordFinder(self.acoustic, language_model, judge)
         self.name = name
         self._directory = directory
         self._detector: SpeechDetector | None = None
@@ -104,7 +107,10 @@ class Recognizer:
         own = directory / LANGUAGE
         language = own if language_model is None and own.is_dir() else language_model
         language = None if language is None else Path(language)
-        return cls(network, directory.name, device, language, directory, exact)
+        judge = directory / JUDGE
+        return cls(
+            network, directory.name, device, language, directory, exact, judge if judge.is_dir() else None
+        )
 
     def transcribe(
         self,

@@ -14,13 +14,15 @@ import torch
 from common.stages import NETWORK, SEARCH, stage
 from speech.acoustic import AcousticModel
 from speech.language.lexicon import Lexicon
-from speech.language.loading import AnyLanguageModel, load_any_language_model
+from speech.language.loading import AnyLanguageModel, load_any_language_model, load_judge
 from speech.language.ngram import NgramModel
+from speech.language.recurrent import LanguageModel
 from speech.language.vocabulary import SPECIAL
 from speech.options import DecodingOptions
 from speech.placing.alignment import Emissions, Word, forced_path, words_of_path
 from speech.pool import SegmentFeatures
 from speech.search.decoding import Decoder, least_wrong
+from speech.search.rescoring import Rescorer
 
 _KEPT = 2  # decoders, because they can be costly to make
 
@@ -32,11 +34,16 @@ class WordFinder:
         acoustic: what hears them.
         language_model: directory of the model that knows the words and which follows which; None if any
             letters may be written. It is read when it is first needed.
+        judge: directory of the recurrent model that judges once more what was found with the former; None to
+            leave it at that. It is read when it is first needed.
     """
 
-    def __init__(self, acoustic: AcousticModel, language_model: Path | None = None) -> None:
+    def __init__(
+        self, acoustic: AcousticModel, language_model: Path | None = None, judge: Path | None = None
+    ) -> None:
         self.acoustic = acoustic
         self.directory = language_model
+        self.judge_directory = judge
         self._decoders: dict[DecodingOptions, Decoder] = {}
 
     @cached_property
@@ -47,6 +54,16 @@ class WordFinder:
             InputError: if it cannot be read.
         """
         return None if self.directory is None else load_any_language_model(self.directory)
+
+    @cached_property
+    def judge(self) -> LanguageModel | None:
+        """What judges texts once more; None if there is none, or no language model beside it.
+
+        Raises:
+            InputError: if it cannot be read, or knows hardly any of the words.
+        """
+        first, directory = self.language_model, self.judge_directory
+        return None if first is None or directory is None else load_judge(directory, first)
 
     def decoder(self, options: DecodingOptions) -> Decoder:
         """What finds the text as the options say; the last two are kept.
@@ -62,9 +79,16 @@ class WordFinder:
                 spelled = model.spelled(subwords) if isinstance(model, NgramModel) else None
                 words = model.vocabulary[len(SPECIAL) :]
                 lexicon = Lexicon(dict.fromkeys(words, 0.0), subwords, spelled)
-            decoder = Decoder(options, subwords, lexicon, model)
+            decoder = Decoder(options, subwords, lexicon, model, self._rescorer(options))
             self._decoders = dict([*self._decoders.items(), (options, decoder)][-_KEPT:])
         return self._decoders[options]
+
+    def _rescorer(self, options: DecodingOptions) -> Rescorer | None:
+        """The judge at work as the options say; None if it has no say."""
+        weight = options.lm_weight * options.judge_share
+        if not options.searches_words or weight == 0.0 or self.language_model is None or self.judge is None:
+            return None
+        return Rescorer(self.judge, self.language_model, weight)
 
     @torch.inference_mode()
     def words(self, segments: Sequence[SegmentFeatures], options: DecodingOptions) -> list[tuple[Word, ...]]:

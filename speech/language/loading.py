@@ -15,6 +15,9 @@ from speech.language.ngram import NgramModel, is_ngram_model, load_ngram_model
 from speech.language.recurrent import LanguageModel, LanguageModelConfig, LanguageNetwork
 from speech.language.vocabulary import SPECIAL
 
+# A judge that knows fewer of the words is one of another language.
+_LEAST_KNOWN = 0.1
+
 AnyLanguageModel = LanguageModel | NgramModel
 
 
@@ -49,6 +52,28 @@ def load_language_model(directory: Path) -> LanguageModel:
     require_sizes(stored, tensors, directory, "a language model")
     network = fitting_network(lambda: LanguageNetwork(config), tensors, directory, "a language model")
     return LanguageModel(network, in_8_bits=True)
+
+
+def load_judge(directory: Path, first: AnyLanguageModel) -> LanguageModel:
+    """Read the model that judges texts which were found with another.
+
+    Args:
+        directory: of the model.
+        first: the other.
+
+    Raises:
+        InputError: if it is missing, damaged, another kind of model, or knows hardly any words of the other.
+    """
+    if is_ngram_model(directory):
+        reason = "is an n-gram model; a judge is a recurrent one, as speech train-lm writes it"
+        raise InputError(directory, reason)
+    model = load_language_model(directory)
+    words = first.vocabulary[len(SPECIAL) :]
+    known = len(set(words) & set(model.vocabulary))
+    if known < _LEAST_KNOWN * len(words):
+        reason = f"knows {known:,} of the {len(words):,} words of the language model; train it on like text"
+        raise InputError(directory, f"cannot judge what is found: it {reason}")
+    return model
 
 
 def _config(stored: dict[str, Any], path: Path) -> LanguageModelConfig:

@@ -2,8 +2,8 @@
 
 Greedy takes the most probable symbol of every step and merges repeats: the best path, not the best text
 (Graves et al. 2006, doi:10.1145/1143844.1143891). The prefix beam search adds up all paths of a text
-(Graves and Jaitly 2014; Hannun et al. 2014, arXiv:1408.2873); `word_search.py` does so among known words.
-Of what a search found, `least_wrong` chooses.
+(Graves and Jaitly 2014; Hannun et al. 2014, arXiv:1408.2873); `word_search.py` does so among known words,
+and `rescoring.py` judges what it found once more. Of what a search found, `least_wrong` chooses.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from speech.language.ngram import NgramModel
 from speech.model.subwords import BLANK, Subwords
 from speech.options import DecodingOptions
 from speech.search.grammar import phrase_log_probs, read_grammar
+from speech.search.rescoring import Rescorer
 from speech.search.word_search import TextHypothesis, WordSearch
 
 _NEVER = -math.inf
@@ -38,6 +39,7 @@ class Decoder:
         subwords: the network's symbols.
         lexicon: the words that the model knows; None if it knows none: then texts are any letters.
         language_model: scores words by those before them; None leaves it to the lexicon's frequencies.
+        judge: scores the texts that were found among known words anew; None leaves them as they are.
 
     Raises:
         InputError: if the grammar's file or a hotword cannot be used, or there is no lexicon for hotwords.
@@ -49,8 +51,9 @@ class Decoder:
         subwords: Subwords,
         lexicon: Lexicon | None = None,
         language_model: WordModel | NgramModel | None = None,
+        judge: Rescorer | None = None,
     ) -> None:
-        self.options, self.subwords = options, subwords
+        self.options, self.subwords, self.judge = options, subwords, judge
         self.phrases = None if options.grammar is None else read_grammar(options.grammar)
         if options.hotwords and lexicon is None:
             raise OptionError("hotword", "needs a model with a lexicon, which this one does not have")
@@ -77,7 +80,8 @@ class Decoder:
     def decode_batch(self, utterances: Sequence[Tensor]) -> list[list[TextHypothesis]]:
         """As for one utterance, for many together: for known words several times faster than one by one."""
         if self.words is not None:
-            return self.words(utterances)
+            found = self.words(utterances)
+            return found if self.judge is None else self.judge(found)
         return [self._one(log_probs) for log_probs in utterances]
 
     def _one(self, log_probs: Tensor) -> list[TextHypothesis]:

@@ -144,7 +144,7 @@ def test_evaluate_takes_every_decoding_option_of_transcribe() -> None:
     subcommands = make_speech_parser()._subparsers._group_actions[0].choices  # type: ignore[union-attr]
     shared = {"--model", "--device", "--threads", "--batch-size", "--beam", "--grammar", "--hotword"}
     shared |= {"--hotword-boost", "--language-model", "--lm-weight", "--word-bonus", "--words"}
-    shared |= {"--open-vocabulary", "--exact"}
+    shared |= {"--open-vocabulary", "--exact", "--judge-share"}
     for name in ("transcribe", "evaluate"):
         assert shared <= set(subcommands[name]._option_string_actions)  # type: ignore[index]
 

@@ -59,6 +59,7 @@ def test_a_folder_that_is_called_like_a_file_is_a_folder() -> None:
         ("talk.opus --output out.txt --format txt,srt", "several formats need a folder"),
         ("talk.opus --output out --beam 0", "beam"),
         ("talk.opus --output out --lm-weight nan", "lm_weight: is nan"),
+        ("talk.opus --output out --judge-share 1.5", "judge_share: is 1.5"),
         ("talk.opus --output out --model klingon", "klingon: no such model"),
         ("talk.opus --output out --grammar none.txt", "none.txt: cannot be read"),
     ],

@@ -36,11 +36,12 @@ from speech.language.kneser_ney import make_model, prune
 from speech.language.lexicon import Lexicon
 from speech.language.loading import load_any_language_model, write_language_model
 from speech.language.ngram import NgramModel, spell_all, write_ngram_model
-from speech.language.recurrent import LanguageModelConfig, LanguageNetwork
+from speech.language.recurrent import LanguageModel, LanguageModelConfig, LanguageNetwork
 from speech.language.vocabulary import END, SPECIAL
 from speech.model.network import SpeechConfig, SpeechNetwork
 from speech.model.subwords import LETTER_SYMBOLS, Subwords
 from speech.pool import SegmentFeatures
+from speech.search.rescoring import text_scorer
 
 VALUES: list[Any] = [0, -1, 1, 2, 3, 64, 10**9, 2**63, 10**400, 0.5, float("nan"), float("inf"), -1e308]
 VALUES += [True, None, "", "x", "\\ud800", [], {}, [[]], ["a", 1], {"a": {}}, [0] * 99, "english"]
@@ -86,7 +87,10 @@ def write_ngrams(directory: Path) -> None:
 
 def use_words(directory: Path) -> None:
     model = load_any_language_model(directory)
-    model.score(["one two", "cat bee ate cat", "ate"])
+    texts = ["one two", "cat bee ate cat", "ate"]
+    model.score(texts)
+    if isinstance(model, LanguageModel):
+        text_scorer(model)(texts)
     if isinstance(model, NgramModel):
         subwords = Subwords(LETTER_SYMBOLS)
         Lexicon(dict.fromkeys(model.words, 0.0), subwords, model.spelled(subwords))

@@ -1,0 +1,143 @@
+"""The second pass: a recurrent language model reads the texts that a search found, each as a whole.
+
+Comes in: texts of utterances with their scores. Goes out: the same texts with new scores, best first. To each
+score is added lm_weight * share * (log P_judge(text) - log P_first(text)): the log-probabilities of the judge
+and of the search's own language model are interpolated. Mikolov et al. 2010 (Recurrent neural network based
+language model); Sundermeyer et al. 2015 (doi:10.1109/TASLP.2015.2400218). An empty text has no words and no
+end, as in the search, and keeps its score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from operator import attrgetter
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from common.core.recurrent import State
+from speech.language.loading import AnyLanguageModel
+from speech.language.recurrent import LanguageModel
+from speech.language.vocabulary import END, UNKNOWN
+from speech.search.word_search import TextHypothesis
+
+# A text is judged if it could win were the judge's log-probability, less that of the first model, so many
+# nats higher than it is for the first text. Measured: between two texts of an utterance that difference
+# scatters by 3.8 nats (standard deviation), and was 15.4 at most among 1,934 texts of 62 utterances, where
+# a recurrent model of 25,000 words judged what trigrams of 60,000 had found. A third of the texts need not
+# be judged.
+MARGIN = 20.0
+
+# Numbers in a table of log-probabilities: 64 MB.
+_MOST_NUMBERS = 1 << 24
+
+Numbers = NDArray[np.int64]
+Values = NDArray[np.float64]
+
+
+class Rescorer:
+    """What judges texts a second time.
+
+    Args:
+        judge: the recurrent model.
+        first: the language model that the search asked.
+        weight: of the difference of their log-probabilities.
+    """
+
+    def __init__(self, judge: LanguageModel, first: AnyLanguageModel, weight: float) -> None:
+        self.weight = weight
+        self._judge = text_scorer(judge)
+        self._first = text_scorer(first) if isinstance(first, LanguageModel) else first.score
+
+    def __call__(self, found: Sequence[Sequence[TextHypothesis]]) -> list[list[TextHypothesis]]:
+        """The texts of each utterance with new scores, best first.
+
+        Args:
+            found: of each utterance its texts, best first, at least one.
+        """
+        judged = [
+            [text for text in texts if text.score >= texts[0].score - MARGIN * self.weight] for texts in found
+        ]
+        different = list(dict.fromkeys(one.text for texts in judged for one in texts if one.text))
+        changes = self.weight * (np.asarray(self._judge(different)) - np.asarray(self._first(different)))
+        by_text = dict(zip(different, changes.tolist(), strict=True))
+        return [
+            _anew(texts, {one.text: by_text.get(one.text, 0.0) for one in some})
+            for texts, some in zip(found, judged, strict=True)
+        ]
+
+
+def _anew(texts: Sequence[TextHypothesis], changes: Mapping[str, float]) -> list[TextHypothesis]:
+    """The texts of an utterance, best first, after the scores of some have changed.
+
+    Those that were not judged stay as far behind the first as they were.
+    """
+    others = changes[texts[0].text]
+    moved = [
+        replace(one, score=one.score + (changes.get(one.text, others) if one.text else 0.0)) for one in texts
+    ]
+    return sorted(moved, key=attrgetter("score"), reverse=True)
+
+
+def text_scorer(model: LanguageModel) -> Callable[[Sequence[str]], Values]:
+    """What scores many texts as `LanguageModel.score` does, in a fraction of the time.
+
+    Beginnings that texts have in common are read once: the words of all texts are followed side by side, and
+    of equal ones after equal beginnings there is one. Only frequent words are judged after each beginning, if
+    the model has such, others where they are said; and single steps multiply in 8 bits if the model's do.
+
+    Returns:
+        Texts -> log-probability of each, its end included, in nats, (texts,).
+    """
+    judge = model.judge(torch.arange(model.frequent + 1))  # and all others together
+    words_known = len(model.vocabulary)
+
+    def expected(read: Numbers, state: State, owners: Numbers, words: Numbers) -> tuple[State, Values]:
+        """Read a word after each beginning: the states, and how likely words are after some of them."""
+        after, (log_probs, vectors) = model.expect(torch.from_numpy(read), state, judge)
+        rows, columns = torch.from_numpy(owners), torch.from_numpy(words)
+        found = log_probs[rows, columns.clamp_max(model.frequent)].double()
+        (rare,) = torch.nonzero(columns >= model.frequent, as_tuple=True)
+        found[rare] = model.rare_log_probs(vectors[rows[rare]], columns[rare]).double()
+        return after, found.numpy()
+
+    def in_parts(read: Numbers, state: State, owners: Numbers, words: Numbers) -> tuple[State, Values]:
+        """As `expected`, of any number of beginnings; owners ascend."""
+        size = max(1, _MOST_NUMBERS // (model.frequent + 1))
+        states, found = [], []
+        for start in range(0, len(read), size):
+            first, last = np.searchsorted(owners, [start, start + size])
+            part = tuple(one[:, start : start + size] for one in state)
+            own = slice(first, last)
+            after, log_probs = expected(read[start : start + size], part, owners[own] - start, words[own])
+            states.append(after)
+            found.append(log_probs)
+        return tuple(torch.cat(parts, dim=1) for parts in zip(*states, strict=True)), np.concatenate(found)
+
+    @torch.inference_mode()
+    def scored(texts: Sequence[str]) -> Values:
+        """Log-probability of each text."""
+        sentences = [[*model.encode(text), END] for text in texts]
+        scores = np.array([one.count(UNKNOWN) * model.unknown_share for one in sentences])
+        lengths = np.array([len(one) for one in sentences], dtype=np.int64)
+        words = np.full((len(texts), lengths.max(initial=0)), END)
+        words[np.arange(words.shape[1]) < lengths[:, None]] = [word for one in sentences for word in one]
+        # An end also stands before the first word. Of each text, its beginning among the different ones.
+        read, beginnings, going_on = np.array([END]), np.zeros(len(texts), np.int64), np.arange(len(texts))
+        state: State = model.network.aligned.stack.init_state(1)
+        for place in range(words.shape[1]):
+            following = words[going_on, place]
+            keys, kinds = np.unique(beginnings * words_known + following, return_inverse=True)
+            owners, nexts = np.divmod(keys, words_known)
+            state, log_probs = in_parts(read, state, owners, nexts)
+            scores[going_on] += log_probs[kinds]
+            longer = nexts != END
+            read = nexts[longer]
+            state = model.reorder(state, torch.from_numpy(owners[longer]))
+            goes_on = following != END
+            beginnings, going_on = (np.cumsum(longer) - 1)[kinds[goes_on]], going_on[goes_on]
+        return scores
+
+    return scored
