@@ -13,6 +13,7 @@ import torch
 from networks import write_tiny_model
 
 from common.errors import InputError
+from common.models.directory import model_identity
 from speech import DecodingOptions, Recognizer
 from speech.language.loading import load_judge, write_language_model
 from speech.language.ngram import Spelling, write_ngram_model
@@ -174,6 +175,7 @@ def test_a_judge_in_a_model_directory_is_heard_and_without_a_share_it_is_not(
     directory: Path, tmp_path: Path
 ) -> None:
     shutil.copytree(directory, tmp_path / "alone", ignore=shutil.ignore_patterns("judge"))
+    assert model_identity(tmp_path / "alone") != model_identity(directory), "outputs would not be made anew"
     alone, judged = Recognizer.load(tmp_path / "alone"), Recognizer.load(directory)
     first = said(alone)
     assert said(judged, judge_share=0.0) == first
