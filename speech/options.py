@@ -29,7 +29,7 @@ class DecodingOptions:
             taken as less sure than it says it is (Guo et al. 2017, arXiv:1706.04599).
         lm_weight: of the language model's log-probabilities beside the network's.
         judge_share: where the model has a judge (a recurrent language model that reads every text that was
-            found), its share in the language model's log-probabilities, from 0 to 1; 0 leaves it out.
+            found), its share in the probability of a word, from 0 to 1; 0 leaves it out.
         word_bonus: for each word, in nats; it makes up for what the language model takes for one.
         open_vocabulary: let words that the model does not know be spelled, such as names.
         unknown_letter_penalty: for each letter of such a word, in nats.

@@ -85,10 +85,10 @@ class WordFinder:
 
     def _rescorer(self, options: DecodingOptions) -> Rescorer | None:
         """The judge at work as the options say; None if it has no say."""
-        weight = options.lm_weight * options.judge_share
-        if not options.searches_words or weight == 0.0 or self.language_model is None or self.judge is None:
+        matters = options.searches_words and options.lm_weight * options.judge_share > 0.0
+        if not matters or self.language_model is None or self.judge is None:
             return None
-        return Rescorer(self.judge, self.language_model, weight)
+        return Rescorer(self.judge, self.language_model, options.lm_weight, options.judge_share)
 
     @torch.inference_mode()
     def words(self, segments: Sequence[SegmentFeatures], options: DecodingOptions) -> list[tuple[Word, ...]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -146,23 +146,33 @@ class NgramModel:
 
         Each word that is not in the vocabulary costs `unknown_share` besides.
         """
+        return [float(words.sum()) for words in self.score_words(texts)]
+
+    def score_words(self, texts: Sequence[str]) -> list[Values]:
+        """Log-probability of each word of a text and of its end, (words + 1,), of each text; as `score`."""
         sentences = [self.encode(text) for text in texts]
-        unknown = np.array([sentence.count(UNKNOWN) for sentence in sentences])
-        scores: list[float] = (self.sentence_log_probs(sentences) + unknown * self.unknown_share).tolist()
-        return scores
+        found = self._word_log_probs(sentences)
+        return [
+            log_probs + self.unknown_share * (np.array([*sentence, END]) == UNKNOWN)
+            for sentence, log_probs in zip(sentences, found, strict=True)
+        ]
 
     def sentence_log_probs(self, sentences: Sequence[Sequence[int]]) -> Values:
         """Log-probability of each sentence of word numbers, its end included, (sentences,)."""
-        scores = [np.empty(0)]
+        return np.array([words.sum() for words in self._word_log_probs(sentences)])
+
+    def _word_log_probs(self, sentences: Sequence[Sequence[int]]) -> Iterator[Values]:
+        """Log-probability of each word of sentences of word numbers and of its end, (words + 1,)."""
         lengths = np.array([len(sentence) + 1 for sentence in sentences], dtype=np.int64)
         cuts = (np.flatnonzero(np.diff(np.cumsum(lengths) // _TOGETHER)) + 1).tolist()
         for first, last in zip([0, *cuts], [*cuts, len(sentences)], strict=True):
             if first < last:
-                scores.append(self._score_together(sentences[first:last], lengths[first:last]))
-        return np.concatenate(scores)
+                ends = np.cumsum(lengths[first:last])
+                together = self._score_together(sentences[first:last], lengths[first:last])
+                yield from np.split(together, ends[:-1])
 
     def _score_together(self, sentences: Sequence[Sequence[int]], lengths: Numbers) -> Values:
-        """As `sentence_log_probs`, of fewer sentences."""
+        """As `_word_log_probs`, of fewer sentences, one after another."""
         targets = np.fromiter(chain.from_iterable((*one, END) for one in sentences), np.int64, lengths.sum())
         starts = np.cumsum(lengths) - lengths
         read = np.append(END, targets[:-1])  # an end also stands before the first word
@@ -170,8 +180,7 @@ class NgramModel:
         for number in range(len(contexts)):  # those of a length from shorter ones a word before
             contexts[number, 1:] = self.after(contexts[:, :-1], read[1:])[number]
             contexts[number, starts] = self.start[number]
-        sums: Values = np.add.reduceat(self.log_probs(contexts, targets), starts)
-        return sums
+        return self.log_probs(contexts, targets)
 
     def generate(
         self,

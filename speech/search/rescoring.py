@@ -1,10 +1,11 @@
 """The second pass: a recurrent language model reads the texts that a search found, each as a whole.
 
 Comes in: texts of utterances with their scores. Goes out: the same texts with new scores, best first. To each
-score is added lm_weight * share * (log P_judge(text) - log P_first(text)): the log-probabilities of the judge
-and of the search's own language model are interpolated. Mikolov et al. 2010 (Recurrent neural network based
-language model); Sundermeyer et al. 2015 (doi:10.1109/TASLP.2015.2400218). An empty text has no words and no
-end, as in the search, and keeps its score.
+score is added lm_weight * (log P(text) - log P_first(text)), where each word of P has the probability
+share * p_judge + (1 - share) * p_first: the judge is interpolated with the search's own language model, each
+of which knows what the other does not. Mikolov et al. 2010 (Recurrent neural network based language model);
+Sundermeyer et al. 2015 (doi:10.1109/TASLP.2015.2400218). An empty text has no words and no end, as in the
+search, and keeps its score.
 """
 
 from __future__ import annotations
@@ -43,13 +44,16 @@ class Rescorer:
     Args:
         judge: the recurrent model.
         first: the language model that the search asked.
-        weight: of the difference of their log-probabilities.
+        weight: of language models' log-probabilities in scores.
+        share: of the judge in a word's probability, above 0.
     """
 
-    def __init__(self, judge: LanguageModel, first: AnyLanguageModel, weight: float) -> None:
-        self.weight = weight
-        self._judge = text_scorer(judge)
-        self._first = text_scorer(first) if isinstance(first, LanguageModel) else first.score
+    def __init__(self, judge: LanguageModel, first: AnyLanguageModel, weight: float, share: float) -> None:
+        self.weight, self.margin = weight, MARGIN * weight * share
+        with np.errstate(divide="ignore"):
+            self._log_shares = np.log([share, 1.0 - share])
+        self._judge = word_scorer(judge)
+        self._first = word_scorer(first) if isinstance(first, LanguageModel) else first.score_words
 
     def __call__(self, found: Sequence[Sequence[TextHypothesis]]) -> list[list[TextHypothesis]]:
         """The texts of each utterance with new scores, best first.
@@ -57,15 +61,21 @@ class Rescorer:
         Args:
             found: of each utterance its texts, best first, at least one.
         """
-        judged = [
-            [text for text in texts if text.score >= texts[0].score - MARGIN * self.weight] for texts in found
-        ]
+        judged = [[text for text in texts if text.score >= texts[0].score - self.margin] for texts in found]
         different = list(dict.fromkeys(one.text for texts in judged for one in texts if one.text))
-        changes = self.weight * (np.asarray(self._judge(different)) - np.asarray(self._first(different)))
-        by_text = dict(zip(different, changes.tolist(), strict=True))
+        by_text = dict(zip(different, self._changes(different), strict=True))
         return [
             _anew(texts, {one.text: by_text.get(one.text, 0.0) for one in some})
             for texts, some in zip(found, judged, strict=True)
+        ]
+
+    def _changes(self, texts: Sequence[str]) -> list[float]:
+        """What is added to the score of each text."""
+        both = zip(self._judge(texts), self._first(texts), strict=True)
+        own, other = self._log_shares
+        return [
+            self.weight * float((np.logaddexp(own + judge, other + first) - first).sum())
+            for judge, first in both
         ]
 
 
@@ -81,15 +91,15 @@ def _anew(texts: Sequence[TextHypothesis], changes: Mapping[str, float]) -> list
     return sorted(moved, key=attrgetter("score"), reverse=True)
 
 
-def text_scorer(model: LanguageModel) -> Callable[[Sequence[str]], Values]:
-    """What scores many texts as `LanguageModel.score` does, in a fraction of the time.
+def word_scorer(model: LanguageModel) -> Callable[[Sequence[str]], list[Values]]:
+    """What scores the words of many texts as `LanguageModel.score` does, in a fraction of the time.
 
     Beginnings that texts have in common are read once: the words of all texts are followed side by side, and
     of equal ones after equal beginnings there is one. Only frequent words are judged after each beginning, if
     the model has such, others where they are said; and single steps multiply in 8 bits if the model's do.
 
     Returns:
-        Texts -> log-probability of each, its end included, in nats, (texts,).
+        Texts -> of each text the log-probability of each word and of its end, in nats, (words + 1,).
     """
     judge = model.judge(torch.arange(model.frequent + 1))  # and all others together
     words_known = len(model.vocabulary)
@@ -117,13 +127,13 @@ def text_scorer(model: LanguageModel) -> Callable[[Sequence[str]], Values]:
         return tuple(torch.cat(parts, dim=1) for parts in zip(*states, strict=True)), np.concatenate(found)
 
     @torch.inference_mode()
-    def scored(texts: Sequence[str]) -> Values:
-        """Log-probability of each text."""
+    def scored(texts: Sequence[str]) -> list[Values]:
+        """Log-probabilities of the words of each text."""
         sentences = [[*model.encode(text), END] for text in texts]
-        scores = np.array([one.count(UNKNOWN) * model.unknown_share for one in sentences])
         lengths = np.array([len(one) for one in sentences], dtype=np.int64)
         words = np.full((len(texts), lengths.max(initial=0)), END)
         words[np.arange(words.shape[1]) < lengths[:, None]] = [word for one in sentences for word in one]
+        scores = model.unknown_share * (words == UNKNOWN)
         # An end also stands before the first word. Of each text, its beginning among the different ones.
         read, beginnings, going_on = np.array([END]), np.zeros(len(texts), np.int64), np.arange(len(texts))
         state: State = model.network.aligned.stack.init_state(1)
@@ -132,12 +142,12 @@ def text_scorer(model: LanguageModel) -> Callable[[Sequence[str]], Values]:
             keys, kinds = np.unique(beginnings * words_known + following, return_inverse=True)
             owners, nexts = np.divmod(keys, words_known)
             state, log_probs = in_parts(read, state, owners, nexts)
-            scores[going_on] += log_probs[kinds]
+            scores[going_on, place] += log_probs[kinds]
             longer = nexts != END
             read = nexts[longer]
             state = model.reorder(state, torch.from_numpy(owners[longer]))
             goes_on = following != END
             beginnings, going_on = (np.cumsum(longer) - 1)[kinds[goes_on]], going_on[goes_on]
-        return scores
+        return [row[:length] for row, length in zip(scores, lengths.tolist(), strict=True)]
 
     return scored

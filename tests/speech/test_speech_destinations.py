@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def planned(command: str) -> list[Job]:
+def planned(command: str) -> Sequence[Job]:
     arguments = make_speech_parser().parse_args(["transcribe", *command.split()])
     inputs = chosen_inputs(arguments)
     return chosen_jobs(arguments, inputs, chosen_formats(arguments, inputs))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def store() -> str:
     return store
 
 
-def write_all(jobs: list[Job]) -> None:
+def write_all(jobs: Sequence[Job]) -> None:
     """Write for each job what its input and format are called."""
     run(
         jobs,
@@ -93,7 +94,7 @@ def test_a_manifest_of_this_machine_names_urls_only_where_they_can_be_read(tmp_p
 
 
 def test_outputs_are_remembered_and_done_again_only_when_something_has_changed(store: str) -> None:
-    def planned(beam: int = 1) -> list[Job]:
+    def planned(beam: int = 1) -> Sequence[Job]:
         found = collect_inputs([f"{store}/in/"], [".wav"])
         return plan_outputs(found, StorePath(f"{store}/out"), ["txt", "srt"], settings={"beam": beam})
 
@@ -117,7 +118,7 @@ def test_outputs_are_remembered_and_done_again_only_when_something_has_changed(s
 def test_what_somebody_else_wrote_or_changed_is_not_replaced(store: str) -> None:
     stores.put(f"{store}/out/a.txt", b"mine")
 
-    def planned(beam: int = 1) -> list[Job]:
+    def planned(beam: int = 1) -> Sequence[Job]:
         found = collect_inputs([f"{store}/in/"], [".wav"])
         return plan_outputs(found, StorePath(f"{store}/out/"), ["txt"], settings={"beam": beam})
 
@@ -129,7 +130,7 @@ def test_what_somebody_else_wrote_or_changed_is_not_replaced(store: str) -> None
 
 
 def test_a_kill_between_the_note_and_the_file_costs_nothing(store: str) -> None:
-    def planned() -> list[Job]:
+    def planned() -> Sequence[Job]:
         return plan_outputs(collect_inputs([f"{store}/in/a.wav"], []), StorePath(f"{store}/out"), ["txt"])
 
     (job,) = planned()

@@ -41,7 +41,7 @@ from speech.language.vocabulary import END, SPECIAL
 from speech.model.network import SpeechConfig, SpeechNetwork
 from speech.model.subwords import LETTER_SYMBOLS, Subwords
 from speech.pool import SegmentFeatures
-from speech.search.rescoring import text_scorer
+from speech.search.rescoring import word_scorer
 
 VALUES: list[Any] = [0, -1, 1, 2, 3, 64, 10**9, 2**63, 10**400, 0.5, float("nan"), float("inf"), -1e308]
 VALUES += [True, None, "", "x", "\\ud800", [], {}, [[]], ["a", 1], {"a": {}}, [0] * 99, "english"]
@@ -90,7 +90,7 @@ def use_words(directory: Path) -> None:
     texts = ["one two", "cat bee ate cat", "ate"]
     model.score(texts)
     if isinstance(model, LanguageModel):
-        text_scorer(model)(texts)
+        word_scorer(model)(texts)
     if isinstance(model, NgramModel):
         subwords = Subwords(LETTER_SYMBOLS)
         Lexicon(dict.fromkeys(model.words, 0.0), subwords, model.spelled(subwords))

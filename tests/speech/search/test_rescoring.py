@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from networks import write_tiny_model
+from numpy.typing import NDArray
 
 from common.errors import InputError
 from common.models.directory import model_identity
@@ -18,10 +20,10 @@ from speech import DecodingOptions, Recognizer
 from speech.language.loading import load_judge, write_language_model
 from speech.language.ngram import Spelling, write_ngram_model
 from speech.language.recurrent import LanguageModel, LanguageModelConfig, LanguageNetwork, fit_rest
-from speech.language.vocabulary import SPECIAL
+from speech.language.vocabulary import END, SPECIAL, UNKNOWN
 from speech.pool import SegmentFeatures
 from speech.search import rescoring
-from speech.search.rescoring import MARGIN, Rescorer, text_scorer
+from speech.search.rescoring import MARGIN, Rescorer, word_scorer
 from speech.search.word_search import TextHypothesis
 
 WORDS = ("the", "cat", "dog", "don't", "sat", "on", "mat")
@@ -59,16 +61,34 @@ def found(*texts: str) -> list[TextHypothesis]:
     return [TextHypothesis(text, (), -5.0 - place, -3.0 - place) for place, text in enumerate(texts)]
 
 
+def sums(words: Sequence[NDArray[np.float64]]) -> list[float]:
+    """The log-probability of each text, of those of its words."""
+    return [float(one.sum()) for one in words]
+
+
+@torch.inference_mode()
+def reference(model: LanguageModel, text: str) -> NDArray[np.float64]:
+    """The log-probability of each word of a text and of its end, from all words' after each."""
+    numbers = model.encode(text)
+    log_probs, _ = model.network(torch.tensor([[END, *numbers]]))
+    found = log_probs[0, torch.arange(len(numbers) + 1), torch.tensor([*numbers, END])].numpy()
+    unknown = np.array([number == UNKNOWN for number in [*numbers, END]])
+    return found.astype(np.float64) + model.unknown_share * unknown
+
+
 @pytest.mark.parametrize("layers", [1, 2])
-def test_texts_score_as_the_language_model_scores_each(layers: int) -> None:
+def test_words_score_as_the_language_model_scores_each(layers: int) -> None:
     model = LanguageModel(network(layers=layers))
-    assert text_scorer(model)(TEXTS).tolist() == pytest.approx(model.score(TEXTS), abs=1e-4)
-    assert text_scorer(model)([]).tolist() == []
+    found = word_scorer(model)(TEXTS)
+    assert sums(found) == pytest.approx(model.score(TEXTS), abs=1e-4)
+    for text, words in zip(TEXTS, found, strict=True):
+        np.testing.assert_allclose(words, reference(model, text), atol=1e-4)
+    assert word_scorer(model)([]) == []
 
 
 def test_rare_words_are_judged_where_they_are_said() -> None:
     model = LanguageModel(network(frequent=4))
-    scores, exact = text_scorer(model)(TEXTS), np.array(model.score(TEXTS))
+    scores, exact = np.array(sums(word_scorer(model)(TEXTS))), np.array(model.score(TEXTS))
     # How likely the rare words are together is an estimate: a tenth of a nat a word.
     words = np.array([len(text.split()) + 1 for text in TEXTS])
     assert (np.abs(scores - exact) < 0.1 * words).all()
@@ -78,48 +98,50 @@ def test_rare_words_are_judged_where_they_are_said() -> None:
 def test_8_bits_are_nearly_exact() -> None:
     exact = LanguageModel(network(hidden_size=40))
     quick = LanguageModel(network(hidden_size=40), in_8_bits=True)
-    assert text_scorer(quick)(TEXTS).tolist() == pytest.approx(exact.score(TEXTS), abs=0.3)
+    assert sums(word_scorer(quick)(TEXTS)) == pytest.approx(exact.score(TEXTS), abs=0.3)
 
 
 @pytest.mark.parametrize("in_8_bits", [False, True])
 def test_what_a_text_scores_depends_on_no_other(in_8_bits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    score = text_scorer(LanguageModel(network(frequent=4), in_8_bits))
-    together = score(TEXTS)
+    score = word_scorer(LanguageModel(network(frequent=4), in_8_bits))
+    together = sums(score(TEXTS))
     assert together[0] == together[4]
-    assert together.tolist() == pytest.approx([float(score([text])[0]) for text in TEXTS], abs=1e-5)
+    assert together == pytest.approx([sums(score([text]))[0] for text in TEXTS], abs=1e-5)
     monkeypatch.setattr(rescoring, "_MOST_NUMBERS", 10)  # two beginnings at once
-    assert score(TEXTS).tolist() == pytest.approx(together.tolist(), abs=1e-5)
+    assert sums(score(TEXTS)) == pytest.approx(together, abs=1e-5)
 
 
-def test_a_judge_overturns_a_first_choice_by_what_both_models_say() -> None:
+@pytest.mark.parametrize("share", [0.3, 1.0])
+def test_a_judge_overturns_a_first_choice_by_what_both_models_say(share: float) -> None:
     judge, first = preferring("cat"), preferring("dog")
-    rescorer = Rescorer(judge, first, 0.5)
+    rescorer = Rescorer(judge, first, 0.8, share)
     (texts,) = rescorer([found("the dog sat", "the cat sat", "sat")])
-    assert [one.text for one in texts] == ["the cat sat", "sat", "the dog sat"]
+    assert texts[0].text == "the cat sat"
     for one in texts:
         (before,) = (other for other in found("the dog sat", "the cat sat", "sat") if other.text == one.text)
-        change = judge.score([one.text])[0] - first.score([one.text])[0]
-        assert one.score == pytest.approx(before.score + 0.5 * change, abs=1e-4)
+        theirs, own = reference(judge, one.text), reference(first, one.text)
+        both = np.log(share * np.exp(theirs) + (1.0 - share) * np.exp(own))
+        assert one.score == pytest.approx(before.score + 0.8 * float((both - own).sum()), abs=1e-4)
         assert one.log_prob == before.log_prob
 
 
 def test_a_judge_that_agrees_changes_nothing() -> None:
     texts = found("the dog sat", "", "the cat", "sat")
-    (same,) = Rescorer(preferring("dog"), preferring("dog"), 3.0)([texts])
+    (same,) = Rescorer(preferring("dog"), preferring("dog"), 3.0, 0.5)([texts])
     assert [one.text for one in same] == [one.text for one in texts]
     assert [one.score for one in same] == pytest.approx([one.score for one in texts])
 
 
 def test_an_empty_text_is_not_judged() -> None:
-    (texts,) = Rescorer(preferring("cat"), preferring("dog"), 1.0)([found("dog", "")])
+    (texts,) = Rescorer(preferring("cat"), preferring("dog"), 1.0, 1.0)([found("dog", "")])
     assert [one.text for one in texts] == ["", "dog"] and texts[0].score == -4.0
-    assert Rescorer(preferring("cat"), preferring("dog"), 1.0)([found("")]) == [found("")]
+    assert Rescorer(preferring("cat"), preferring("dog"), 1.0, 1.0)([found("")]) == [found("")]
 
 
 def test_a_text_that_cannot_win_stays_as_far_behind_whatever_stands_in_other_utterances() -> None:
     far = TextHypothesis("cat", (), 0.0, -3.0 - MARGIN - 0.5)
     texts = [*found("dog", "the"), far]
-    rescorer = Rescorer(preferring("cat"), preferring("dog"), 1.0)
+    rescorer = Rescorer(preferring("cat"), preferring("dog"), 1.0, 1.0)
     (alone,) = rescorer([texts])
     assert [one.text for one in alone] == ["the", "dog", "cat"]
     assert alone[1].score - alone[2].score == pytest.approx(MARGIN + 0.5)
@@ -129,7 +151,7 @@ def test_a_text_that_cannot_win_stays_as_far_behind_whatever_stands_in_other_utt
 
 def test_an_utterance_of_which_nothing_is_possible_stays_so() -> None:
     nothing = [TextHypothesis("dog", (), -np.inf, -np.inf), TextHypothesis("cat", (), -np.inf, -np.inf)]
-    (texts,) = Rescorer(preferring("cat"), preferring("dog"), 1.0)([nothing])
+    (texts,) = Rescorer(preferring("cat"), preferring("dog"), 1.0, 1.0)([nothing])
     assert [one.score for one in texts] == [-np.inf, -np.inf]
 
 
