@@ -17,7 +17,7 @@ from speech import InputError, Recognizer, SuiteError
 from speech.sound.audio import SAMPLE_RATE, load_audio
 from speech.sources import Source, opened, source_name, to_samples
 
-SAMPLE = Path(__file__).parents[2] / "speech" / "samples" / "tags.opus"
+SAMPLE = Path(__file__).parents[2] / "speech" / "samples" / "service.opus"
 
 
 @pytest.fixture(scope="module")
