@@ -294,7 +294,7 @@ def is_running(pid: int) -> bool:
     """Whether there is such a process that is not merely waiting to be noticed as ended."""
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+        status = Path(f"/proc/{pid}/status")
+        return not (status.is_file() and "State:\tZ" in status.read_text())
+    except (ProcessLookupError, FileNotFoundError):  # it can end between any two of these
         return False
-    status = Path(f"/proc/{pid}/status")
-    return not (status.is_file() and "State:\tZ" in status.read_text())
