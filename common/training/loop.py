@@ -150,7 +150,7 @@ def fit(
         module: what is trained, and how it is measured.
         batches: what it learns from.
         options: how.
-        processes: this one among those that train together; alone if it is not given.
+        processes: this one among those that train together, which part in the end; alone if it is not given.
         record: of what the run was begun with; it is written before the first step.
 
     Raises:
@@ -174,6 +174,7 @@ def fit(
                     training.processes.end()  # another was asked
             training.evaluate()
             training.save()
+    training.processes.leave()
 
 
 class RunOptions(Protocol):

@@ -90,6 +90,11 @@ class Processes:
         self._all(dist.broadcast, sent, src=0)
         return unpack(sent.numpy().tobytes())
 
+    def leave(self) -> None:
+        """Close the connections, after the last exchange: left to the end of the process, that can abort."""
+        if self.count > 1:
+            dist.destroy_process_group()
+
     def end(self) -> None:
         """End because another has ended; the first says so, once.
 
