@@ -91,7 +91,10 @@ def from_stored(hint: Any, value: Any) -> Any:
     Raises:
         ValueError: if it means none.
     """
-    wrong = ValueError(f"{_short(value)} is not {described(hint)}")
+
+    def wrong() -> ValueError:  # made when it is needed: a vocabulary has ten thousands of words
+        return ValueError(f"{_short(value)} is not {described(hint)}")
+
     if hint is Any:
         return value
     if is_union(hint):
@@ -102,15 +105,15 @@ def from_stored(hint: Any, value: Any) -> Any:
         inner = get_args(hint)
         kinds = [inner[0]] * len(value) if inner[-1] is ... else inner
         if len(kinds) != len(value):
-            raise wrong
+            raise wrong()
         return tuple(from_stored(kind, one) for kind, one in zip(kinds, value, strict=True))
     if hint is Path and isinstance(value, str | Path):
         if not str(value) or "\0" in str(value):
-            raise wrong
+            raise wrong()
         return Path(value)
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
         if isinstance(value, int) and abs(value) > 10**300:  # more than a float can be
-            raise wrong
+            raise wrong()
         return float(value)
     if get_origin(hint) is Literal:
         for choice in get_args(hint):
@@ -118,7 +121,7 @@ def from_stored(hint: Any, value: Any) -> Any:
                 return choice
     elif hint in (int, bool, str, type(None)) and type(value) is hint:
         return value
-    raise wrong
+    raise wrong()
 
 
 def dataclass_from(kind: type, stored: dict[str, Any]) -> Any:

@@ -22,6 +22,7 @@ from common.core.recurrent import (
     RecurrentConfig,
     RecurrentStack,
     State,
+    draws_initial_weights,
 )
 from common.core.topologies import Aligned
 from common.models.fields import check
@@ -77,8 +78,12 @@ class LanguageNetwork(nn.Module):
     def __init__(self, config: LanguageModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.embedding = nn.Embedding(len(config.vocabulary), config.embedding_size)
-        nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
+        words, size = len(config.vocabulary), config.embedding_size
+        if draws_initial_weights():
+            self.embedding = nn.Embedding(words, size)
+            nn.init.uniform_(self.embedding.weight, -0.1, 0.1)
+        else:
+            self.embedding = nn.Embedding.from_pretrained(torch.empty(words, size), freeze=False)
         self.bias = nn.Parameter(torch.zeros(len(config.vocabulary)))
         self.dropout = LockedDropout(config.dropout)
         self.aligned = Aligned(
