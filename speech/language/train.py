@@ -206,6 +206,7 @@ def _prepare(
 ) -> tuple[LanguageModule, ResumableBatches[SentenceBatch], RunRecord]:
     """What is trained, and on what."""
     torch.manual_seed(options.seed)
+    old = None if options.init is None else load_language_model(options.init).network
     given = [parse_source(one) for one in options.text]
     for number, one in enumerate(given):
         if one.name in {other.name for other in given[:number]}:
@@ -215,7 +216,6 @@ def _prepare(
         raise InputError(options.text[0], "too little text: nothing was left to measure the model on")
     record = run_record(options.run, options, _digests(words, texts))
     counts = count_words(words, texts)
-    old = None if options.init is None else load_language_model(options.init).network
     vocabulary = _vocabulary(options, old, counts)
     known = {word: number for number, word in enumerate(vocabulary)}
     numbers = np.array([known.get(word, UNKNOWN) for word in words], dtype=np.int32)
