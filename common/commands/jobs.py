@@ -93,7 +93,24 @@ class Job:
             write_whole(path, content, lambda found: ledger.note(name, source, file_state(found)))
 
 
-class Jobs(Sequence[Job]):
+class _OnDemand(Sequence[Job]):
+    """Jobs that are made, by `_made`, when they are asked for."""
+
+    @overload
+    def __getitem__(self, number: int) -> Job: ...
+    @overload
+    def __getitem__(self, number: slice) -> list[Job]: ...
+    def __getitem__(self, number: int | slice) -> Job | list[Job]:
+        if isinstance(number, slice):
+            return [self._made(one) for one in range(*number.indices(len(self)))]
+        return self._made(range(len(self))[number])
+
+    def _made(self, number: int) -> Job:
+        """The job of a number, from 0."""
+        raise NotImplementedError
+
+
+class Jobs(_OnDemand):
     """Jobs that are made when they are asked for, because a million of them would fill the memory.
 
     Kept are seventeen bytes for each that is to be done as a whole or is done, and all others as they are.
@@ -142,14 +159,8 @@ class Jobs(Sequence[Job]):
         """Whether nothing is left to do."""
         return all(self._done)
 
-    @overload
-    def __getitem__(self, number: int) -> Job: ...
-    @overload
-    def __getitem__(self, number: slice) -> list[Job]: ...
-    def __getitem__(self, number: int | slice) -> Job | list[Job]:
-        if isinstance(number, slice):
-            return [self[one] for one in range(*number.indices(len(self)))]
-        number = range(len(self))[number]
+    def _made(self, number: int) -> Job:
+        """The job of a number, from 0."""
         if number in self._others:
             return self._others[number]
         one = self._inputs[number]
@@ -163,7 +174,7 @@ class Jobs(Sequence[Job]):
         return len(self._done)
 
 
-class Chosen(Sequence[Job]):
+class Chosen(_OnDemand):
     """Some of many jobs, which are made when they are asked for.
 
     Args:
@@ -175,13 +186,8 @@ class Chosen(Sequence[Job]):
         self._jobs = jobs
         self._numbers = array("q", (number for number, job in enumerate(jobs) if is_meant(job)))
 
-    @overload
-    def __getitem__(self, number: int) -> Job: ...
-    @overload
-    def __getitem__(self, number: slice) -> list[Job]: ...
-    def __getitem__(self, number: int | slice) -> Job | list[Job]:
-        if isinstance(number, slice):
-            return [self._jobs[one] for one in self._numbers[number]]
+    def _made(self, number: int) -> Job:
+        """The job of a number, from 0."""
         return self._jobs[self._numbers[number]]
 
     def __len__(self) -> int:
