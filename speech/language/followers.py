@@ -20,7 +20,8 @@ WORD_BITS = 16
 # Log-probabilities are stored as 1 to 255: 255 is 0.0, each less is a step less.
 LARGEST_CODE = 255
 
-# So many of them are used: with twice as many, a model predicts no better and takes a tenth more on disk.
+# So many of them are used: with twice as many, perplexity is less than a thousandth lower, and a model takes
+# a twelfth more on disk.
 _LEVELS = 127
 
 # A number of followers that does not fit 8 bits is written elsewhere.
