@@ -55,7 +55,7 @@ def test_the_report_tells_the_seconds_of_each_stage_and_adds_them_up(
         measured = {name: float(row[name] or 0.0) for name in STAGES}
         assert float(row["seconds"]) == pytest.approx(sum(measured.values()), abs=0.01)
         if row["status"] != "failed":
-            assert min(measured[name] for name in ("decode", "detect", "network", "search", "write")) > 0
+            assert all(row[name] for name in ("decode", "detect", "network", "search", "write"))
     assert total["status"] == "total"
     for name in ("seconds", *STAGES):
         assert float(total[name]) == pytest.approx(sum(float(row[name] or 0) for row in inputs), abs=0.01)
