@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from caption.model.network import CaptionConfig
 from common.models.files import write_model
 from speech.model.network import SpeechConfig, SpeechNetwork
 from speech.model.subwords import LETTER_SYMBOLS
@@ -25,3 +28,9 @@ def write_tiny_model(directory: Path) -> Path:
     network = tiny_network()
     write_model(directory, dataclasses.asdict(network.config), network.state_dict(), "# Tiny\n")
     return directory
+
+
+def tiny_caption_config(words: Sequence[str], **changes: Any) -> CaptionConfig:
+    """A captioner's configuration, all its sizes 8 but for the changes."""
+    sizes = dict.fromkeys(("hidden_size", "embedding_size", "attention_size", "context_size"), 8)
+    return CaptionConfig(tuple(words), **{**sizes, **changes})

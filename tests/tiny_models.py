@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from networks import tiny_network
+from networks import tiny_caption_config, tiny_network
 
 from caption import Captioner
-from caption.model.network import CaptionConfig, CaptionNetwork
+from caption.model.network import CaptionNetwork
 from caption.model.text import SPECIAL
 from demos import speech_page
 from speech import Recognizer
@@ -23,8 +23,7 @@ def tiny_captioner() -> Captioner:
     """An untrained captioner of three words."""
     torch.manual_seed(0)
     words = (*SPECIAL, "a", "dog", "runs")
-    config = CaptionConfig(words, hidden_size=8, embedding_size=8, attention_size=8, context_size=8)
-    return Captioner(CaptionNetwork(config), "tiny")
+    return Captioner(CaptionNetwork(tiny_caption_config(words)), "tiny")
 
 
 def sentence() -> np.ndarray:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 from describing import drawn
+from networks import tiny_caption_config
 
-from caption.model.network import CaptionConfig, CaptionNetwork
+from caption.model.network import CaptionNetwork
 from common.models.files import write_model
 
 WORDS = ("<start>", "<end>", "<unknown>", "a", "dog", "cat", "runs")
@@ -18,7 +19,7 @@ WORDS = ("<start>", "<end>", "<unknown>", "a", "dog", "cat", "runs")
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> str:
     torch.manual_seed(1)
-    config = CaptionConfig(WORDS, hidden_size=16, embedding_size=8, attention_size=8, context_size=8)
+    config = tiny_caption_config(WORDS, hidden_size=16)
     directory = tmp_path_factory.mktemp("models") / "tiny"
     write_model(directory, dataclasses.asdict(config), CaptionNetwork(config).state_dict(), "")
     return str(directory)

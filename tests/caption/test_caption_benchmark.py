@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import torch
 import torchvision.models
+from networks import tiny_caption_config
 from PIL import Image
 
 import caption.benchmark
 from caption import Captioner, DescribeOptions
-from caption.model.network import CaptionConfig, CaptionNetwork
+from caption.model.network import CaptionNetwork
 from caption.model.text import SPECIAL
 from common.core.search import Hypothesis, beam_search
 
@@ -21,8 +22,7 @@ from common.core.search import Hypothesis, beam_search
 def captioner() -> Captioner:
     torch.manual_seed(0)
     words = (*SPECIAL, "a", "dog")
-    config = CaptionConfig(words, hidden_size=8, embedding_size=8, attention_size=8, context_size=8)
-    return Captioner(CaptionNetwork(config), "tiny")
+    return Captioner(CaptionNetwork(tiny_caption_config(words)), "tiny")
 
 
 @pytest.fixture

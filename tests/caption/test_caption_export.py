@@ -11,6 +11,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from networks import tiny_caption_config
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -18,7 +19,7 @@ from caption import Captioner, DescribeOptions
 from caption.cli import main
 from caption.export import DECODER, ENCODER, export
 from caption.images import load_image
-from caption.model.network import CaptionConfig, CaptionNetwork
+from caption.model.network import CaptionNetwork
 from caption.model.text import END, SPECIAL, START
 
 SAMPLES = sorted((Path(__file__).parents[2] / "caption" / "samples").glob("*.jpg"))
@@ -84,16 +85,8 @@ def pixels() -> Tensor:
 
 def tiny(attention: bool = True, classes: tuple[str, ...] = ()) -> Captioner:
     torch.manual_seed(1)
-    config = CaptionConfig(
-        WORDS,
-        attention=attention,
-        hidden_size=8,
-        embedding_size=6,
-        attention_size=5,
-        context_size=7,
-        classes=classes,
-        beliefs=2,
-    )
+    sizes = {"embedding_size": 6, "attention_size": 5, "context_size": 7}
+    config = tiny_caption_config(WORDS, attention=attention, classes=classes, beliefs=2, **sizes)
     return Captioner(CaptionNetwork(config), "tiny")
 
 

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from networks import tiny_caption_config
 from PIL import Image
 
 import caption.search
 from caption.captioner import Captioner
 from caption.cli import main
-from caption.model.network import CaptionConfig, CaptionNetwork
+from caption.model.network import CaptionNetwork
 from caption.model.text import SPECIAL
 from caption.search import SceneIndex, search, search_index
 from common.commands.inputs import Input, collect_inputs
@@ -27,7 +28,7 @@ WORDS = (*SPECIAL, "a", "dog", "cat", "runs")
 
 def written_model(directory: Path, seed: int) -> str:
     torch.manual_seed(seed)
-    config = CaptionConfig(WORDS, hidden_size=16, embedding_size=8, attention_size=8, context_size=8)
+    config = tiny_caption_config(WORDS, hidden_size=16)
     write_model(directory, dataclasses.asdict(config), CaptionNetwork(config).state_dict(), "")
     return str(directory)
 

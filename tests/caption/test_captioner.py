@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from networks import tiny_caption_config
 from PIL import Image
 
 from caption import Caption, Captioner, DescribeOptions
 from caption.bundled import BUNDLED
 from caption.images import load_image
 from caption.measuring.evaluate import evaluate, score_captions
-from caption.model.network import CaptionConfig, CaptionNetwork
+from caption.model.network import CaptionNetwork
 from caption.model.text import END, SPECIAL, START
 from common.errors import InputError
 from common.models.files import write_model
@@ -26,7 +27,7 @@ WORDS = (*SPECIAL, "a", "dog", "cat", "runs", "sleeps", "red", "the")
 
 def tiny_model(directory: Path) -> Path:
     torch.manual_seed(1)
-    config = CaptionConfig(WORDS, hidden_size=8, embedding_size=8, attention_size=8, context_size=8)
+    config = tiny_caption_config(WORDS)
     network = CaptionNetwork(config)
     write_model(directory, dataclasses.asdict(config), network.state_dict(), "# Tiny\n")
     return directory
@@ -142,7 +143,7 @@ def test_a_model_of_another_kind_is_refused(config: dict[str, object], tmp_path:
 
 
 def test_weights_of_another_shape_are_refused(model: Path, tmp_path: Path) -> None:
-    config = CaptionConfig(WORDS, hidden_size=8, embedding_size=8, attention_size=8, context_size=8)
+    config = tiny_caption_config(WORDS)
     write_model(tmp_path / "other", dataclasses.asdict(config), {"weight": torch.ones(3)}, "")
     with pytest.raises(InputError, match="is not a captioning model") as caught:
         Captioner.load(tmp_path / "other")
@@ -275,15 +276,7 @@ def test_no_caption_is_shorter_than_asked(model: Path, photos: list[Path]) -> No
 def test_a_doubted_caption_gives_way_and_stands_among_the_runners_up(photos: list[Path]) -> None:
     torch.manual_seed(1)
     words = (*SPECIAL, "a", "dog", "runs", "cup")
-    config = CaptionConfig(
-        words,
-        hidden_size=8,
-        embedding_size=8,
-        attention_size=8,
-        context_size=8,
-        classes=("cup", ""),
-        beliefs=1,
-    )
+    config = tiny_caption_config(words, classes=("cup", ""), beliefs=1)
     captioner = Captioner(CaptionNetwork(config), "tiny")
     with torch.no_grad():
         captioner.network.decoder.concepts.classifier.bias.copy_(torch.tensor([50.0, -50.0]))

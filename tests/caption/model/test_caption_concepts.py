@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from networks import tiny_caption_config
 from torch import Tensor, nn
 
 from caption.model.concepts import Beliefs, Concepts, distilled
@@ -23,8 +24,8 @@ CHANNELS = 6
 
 
 def config(**changes: object) -> CaptionConfig:
-    sizes = {"hidden_size": 8, "embedding_size": 8, "attention_size": 8, "context_size": 8, "dropout": 0.0}
-    return CaptionConfig(WORDS, kinds=("shop",), classes=CLASSES, beliefs=2, **{**sizes, **changes})  # type: ignore[arg-type]
+    settings = {"kinds": ("shop",), "classes": CLASSES, "beliefs": 2, "dropout": 0.0}
+    return tiny_caption_config(WORDS, **{**settings, **changes})
 
 
 def decoder() -> Decoder:

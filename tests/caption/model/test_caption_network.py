@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from networks import tiny_caption_config
 from torch import Tensor, nn
 
 from caption.captioner import search
-from caption.model.network import CaptionConfig, Decoder, caption_loss
+from caption.model.network import Decoder, caption_loss
 from caption.model.text import END, SPECIAL, START, UNKNOWN
 from caption.options import DescribeOptions
 from caption.training.batches import pad_captions
@@ -20,17 +21,8 @@ believing_or_not = pytest.mark.parametrize("believes", [True, False])
 
 def tiny_decoder(attention: bool = True, dropout: float = 0.0, believes: bool = False) -> Decoder:
     torch.manual_seed(1)
-    config = CaptionConfig(
-        WORDS,
-        attention=attention,
-        hidden_size=8,
-        embedding_size=8,
-        attention_size=8,
-        context_size=8,
-        dropout=dropout,
-        classes=("dog", "cat, red", "", "cat") if believes else (),
-        beliefs=2,
-    )
+    classes = ("dog", "cat, red", "", "cat") if believes else ()
+    config = tiny_caption_config(WORDS, attention=attention, dropout=dropout, classes=classes, beliefs=2)
     return Decoder(config, CHANNELS)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from networks import tiny_caption_config
 from PIL import Image
 
-from caption.model.network import CaptionConfig, CaptionNetwork
+from caption.model.network import CaptionNetwork
 from caption.model.text import SPECIAL
 from caption.output.attention import Glance, draw, glances, light
 
@@ -16,15 +17,7 @@ WORDS = (*SPECIAL, "a", "dog", "runs")
 
 def network(attention: bool = True) -> CaptionNetwork:
     torch.manual_seed(1)
-    config = CaptionConfig(
-        WORDS,
-        attention=attention,
-        hidden_size=8,
-        embedding_size=8,
-        attention_size=8,
-        context_size=8,
-    )
-    return CaptionNetwork(config).eval()
+    return CaptionNetwork(tiny_caption_config(WORDS, attention=attention)).eval()
 
 
 def picture() -> torch.Tensor:

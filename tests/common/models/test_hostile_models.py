@@ -21,11 +21,12 @@ import numpy as np
 import pytest
 import torch
 from fuzzing import BYTES, SECONDS, failures, peak
+from networks import tiny_caption_config
 
 from caption import Captioner
 from caption.images import SIZE
 from caption.model import text as caption_text
-from caption.model.network import CaptionConfig, CaptionNetwork
+from caption.model.network import CaptionNetwork
 from common.errors import InputError
 from common.models.compressed import compress
 from common.models.directory import COMPRESSED, CONFIG, WEIGHTS
@@ -101,16 +102,7 @@ def use_words(directory: Path) -> None:
 def write_photos(directory: Path) -> None:
     torch.manual_seed(0)
     words = (*caption_text.SPECIAL, "<start shop>", "a", "dog", "cat")
-    config = CaptionConfig(
-        words,
-        hidden_size=4,
-        embedding_size=4,
-        attention_size=4,
-        context_size=4,
-        kinds=("shop",),
-        classes=("dog", "", "cat, dog"),
-        beliefs=2,
-    )
+    config = tiny_caption_config(words, kinds=("shop",), classes=("dog", "", "cat, dog"), beliefs=2)
     write_model(directory, dataclasses.asdict(config), CaptionNetwork(config).state_dict(), "")
 
 
