@@ -28,8 +28,8 @@ class DecodingOptions:
         temperature: the network's log-probabilities are divided by it before words are sought; above 1 it is
             taken as less sure than it says it is (Guo et al. 2017, arXiv:1706.04599).
         lm_weight: of the language model's log-probabilities beside the network's.
-        judge_share: where the model has a judge (a recurrent language model that reads every text that was
-            found), its share in the probability of a word, from 0 to 1; 0 leaves it out.
+        judge_share: where the model has a judge (a recurrent language model that reads the texts that are
+            followed), its share in the probability of a word, from 0 to 1; 0 leaves it out.
         word_bonus: for each word, in nats; it makes up for what the language model takes for one.
         open_vocabulary: let words that the model does not know be spelled, such as names.
         unknown_letter_penalty: for each letter of such a word, in nats.
@@ -44,7 +44,7 @@ class DecodingOptions:
     words: bool = True
     temperature: float = 1.2
     lm_weight: float = 0.5
-    judge_share: float = 0.5
+    judge_share: float = 0.7
     word_bonus: float = 1.5
     open_vocabulary: bool = True
     unknown_letter_penalty: float = 2.5

@@ -22,7 +22,7 @@ from speech.options import DecodingOptions
 from speech.placing.alignment import Emissions, Word, forced_path, words_of_path
 from speech.pool import SegmentFeatures
 from speech.search.decoding import Decoder, least_wrong
-from speech.search.rescoring import Rescorer
+from speech.search.judging import TextJudge
 
 _KEPT = 2  # decoders, because they can be costly to make
 
@@ -34,7 +34,7 @@ class WordFinder:
         acoustic: what hears them.
         language_model: directory of the model that knows the words and which follows which; None if any
             letters may be written. It is read when it is first needed.
-        judge: directory of the recurrent model that judges once more what was found with the former; None to
+        judge: directory of the recurrent model that judges what is found with the former; None to
             leave it at that. It is read when it is first needed.
     """
 
@@ -57,7 +57,7 @@ class WordFinder:
 
     @cached_property
     def judge(self) -> LanguageModel | None:
-        """What judges texts once more; None if there is none, or no language model beside it.
+        """What judges texts beside it; None if there is none, or no language model beside it.
 
         Raises:
             InputError: if it cannot be read, or knows hardly any of the words.
@@ -79,16 +79,16 @@ class WordFinder:
                 spelled = model.spelled(subwords) if isinstance(model, NgramModel) else None
                 words = model.vocabulary[len(SPECIAL) :]
                 lexicon = Lexicon(dict.fromkeys(words, 0.0), subwords, spelled)
-            decoder = Decoder(options, subwords, lexicon, model, self._rescorer(options))
+            decoder = Decoder(options, subwords, lexicon, model, self._judge_for(options))
             self._decoders = dict([*self._decoders.items(), (options, decoder)][-_KEPT:])
         return self._decoders[options]
 
-    def _rescorer(self, options: DecodingOptions) -> Rescorer | None:
+    def _judge_for(self, options: DecodingOptions) -> TextJudge | None:
         """The judge at work as the options say; None if it has no say."""
         matters = options.searches_words and options.lm_weight * options.judge_share > 0.0
         if not matters or self.language_model is None or self.judge is None:
             return None
-        return Rescorer(self.judge, self.language_model, options.lm_weight, options.judge_share)
+        return TextJudge(self.judge, self.language_model, options.lm_weight, options.judge_share)
 
     @torch.inference_mode()
     def words(self, segments: Sequence[SegmentFeatures], options: DecodingOptions) -> list[tuple[Word, ...]]:

@@ -12,6 +12,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -90,11 +91,15 @@ class NgramModel:
         self.spelling = spelling
         self.unigrams, self.longer = unigrams, tuple(longer)
         self._best_unigram = RangeMaximum(unigrams)
-        self._numbers: dict[str, int] = {}
         self.start = np.full((len(longer), 1), -1)
         for _ in longer:  # as many ends as a context has words
             self.start = self.after(self.start, np.array([END]))
         self.start = self.start[:, 0]
+
+    @cached_property
+    def numbers(self) -> dict[str, int]:
+        """Of the words of the vocabulary."""
+        return {word: number for number, word in enumerate(self.vocabulary)}
 
     @property
     def order(self) -> int:
@@ -137,9 +142,7 @@ class NgramModel:
 
     def encode(self, text: str) -> list[int]:
         """Any text -> the numbers of its words, normalised."""
-        if not self._numbers:  # a search does without, and begins sooner
-            self._numbers = {word: number for number, word in enumerate(self.vocabulary)}
-        return [self._numbers.get(word, UNKNOWN) for word in normalize(text).split()]
+        return [self.numbers.get(word, UNKNOWN) for word in normalize(text).split()]
 
     def score(self, texts: Sequence[str]) -> list[float]:
         """Log-probability of each text as one sentence, its end included, in nats.

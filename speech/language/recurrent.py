@@ -156,7 +156,7 @@ class LanguageModel:
             network.aligned.stack.step_in_8_bits()
         self.end, self.unknown = END, UNKNOWN
         self.unknown_share = -float(torch.tensor(max(1, network.config.unknown_words)).log())
-        self._numbers = {word: number for number, word in enumerate(self.vocabulary)}
+        self.numbers = {word: number for number, word in enumerate(self.vocabulary)}
 
     @torch.inference_mode()
     def start(self) -> tuple[State, Tensor]:
@@ -242,7 +242,7 @@ class LanguageModel:
 
     def encode(self, text: str) -> list[int]:
         """Any text -> the numbers of its words, normalised."""
-        return [self._numbers.get(word, self.unknown) for word in normalize(text).split()]
+        return [self.numbers.get(word, self.unknown) for word in normalize(text).split()]
 
     def score(self, texts: Sequence[str]) -> list[float]:
         """Log-probability of each text as one sentence, its end included, in nats.

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from speech.model.subwords import Subwords
+from speech.model.subwords import BLANK, Subwords
 
 Numbers = NDArray[np.int64]
 Values = NDArray[np.float64]
@@ -39,7 +39,7 @@ class Texts:
     """Beginnings of texts, in columns; those of an utterance in a row.
 
     Attributes:
-        numbers: (9, texts), whose rows are the next nine.
+        numbers: (11, texts), whose rows are the next eleven.
         utterance: that the text is of.
         key, parent: of the text, and of the text without its last symbol.
         symbol: the last one.
@@ -48,19 +48,32 @@ class Texts:
         history: the words before it.
         hot: state among the hotwords.
         trace: where the symbols are written down.
-        values: (4, texts), whose rows are the next four.
+        read: the trace up to which a judge has read the text, at the end of a word.
+        beginning: what it has read, by the judge's number.
+        values: (5, texts), whose rows are the next five.
         blank, last: probability of the paths so far that end in a blank, and in the last symbol; only in the
             first case does the same symbol once more make a new piece. A factor that an utterance's texts
             have in common is kept apart.
         settled: what complete words have added to the score.
         bonus: the same, and what is expected of the word that has begun.
+        judged: what the judge has added to both.
     """
 
     def __init__(self, numbers: Numbers, values: Values) -> None:
         self.numbers, self.values = numbers, values
         self.utterance, self.key, self.parent, self.symbol, self.letters = numbers[:5]
-        self.node, self.history, self.hot, self.trace = numbers[5:]
-        self.blank, self.last, self.settled, self.bonus = values
+        self.node, self.history, self.hot, self.trace, self.read, self.beginning = numbers[5:]
+        self.blank, self.last, self.settled, self.bonus, self.judged = values
+
+    @staticmethod
+    def empty(utterances: int) -> Texts:
+        """An empty text of each utterance, with a path of probability 1."""
+        texts = Texts(np.zeros((11, utterances), dtype=np.int64), np.zeros((5, utterances)))
+        texts.utterance[:] = np.arange(utterances)
+        texts.key[:] = 1 + np.arange(utterances)
+        texts.symbol[:] = BLANK
+        texts.blank[:] = 1.0
+        return texts
 
     def __len__(self) -> int:
         return len(self.utterance)
@@ -74,6 +87,43 @@ class Texts:
         """Several as one."""
         numbers = np.concatenate([part.numbers for part in parts], axis=1)
         return Texts(numbers, np.concatenate([part.values for part in parts], axis=1))
+
+
+class Traces:
+    """The symbols of texts: each trace is one more symbol behind another, and 0 is that of an empty text.
+
+    Args:
+        subwords: the symbols.
+    """
+
+    def __init__(self, subwords: Subwords) -> None:
+        self._subwords, self._ends_word = subwords, subwords.ends_word.tolist()
+        self._before, self._symbol = [-1], [BLANK]
+
+    def longer(self, before: Numbers, symbols: Numbers) -> Numbers:
+        """New traces, (traces,): of each the one before and the symbol behind it."""
+        start = len(self._before)
+        self._before += before.tolist()
+        self._symbol += symbols.tolist()
+        return np.arange(start, len(self._before))
+
+    def whole(self, trace: int, since: int = 0) -> int:
+        """As much of a trace as is whole words; `since`, which is one of it, if that is all."""
+        while trace != since and not self._ends_word[self._symbol[trace]]:
+            trace = self._before[trace]
+        return trace
+
+    def symbols(self, trace: int, since: int = 0) -> tuple[int, ...]:
+        """The symbols of a trace behind one of it."""
+        symbols = []
+        while trace != since:
+            symbols.append(self._symbol[trace])
+            trace = self._before[trace]
+        return tuple(reversed(symbols))
+
+    def words(self, trace: int, since: int) -> list[str]:
+        """The words of a trace behind one of it; both are whole words."""
+        return self._subwords.decode(self.symbols(trace, since)).split()
 
 
 class Following:

@@ -3,7 +3,7 @@
 Greedy takes the most probable symbol of every step and merges repeats: the best path, not the best text
 (Graves et al. 2006, doi:10.1145/1143844.1143891). The prefix beam search adds up all paths of a text
 (Graves and Jaitly 2014; Hannun et al. 2014, arXiv:1408.2873); `word_search.py` does so among known words,
-and `rescoring.py` judges what it found once more. Of what a search found, `least_wrong` chooses.
+which `judging.py` judges once more. Of what a search found, `least_wrong` chooses.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from speech.language.ngram import NgramModel
 from speech.model.subwords import BLANK, Subwords
 from speech.options import DecodingOptions
 from speech.search.grammar import phrase_log_probs, read_grammar
-from speech.search.rescoring import Rescorer
+from speech.search.judging import TextJudge
 from speech.search.word_search import TextHypothesis, WordSearch
 
 _NEVER = -math.inf
@@ -39,7 +39,7 @@ class Decoder:
         subwords: the network's symbols.
         lexicon: the words that the model knows; None if it knows none: then texts are any letters.
         language_model: scores words by those before them; None leaves it to the lexicon's frequencies.
-        judge: scores the texts that were found among known words anew; None leaves them as they are.
+        judge: scores texts of known words once more; None leaves them as they are.
 
     Raises:
         InputError: if the grammar's file or a hotword cannot be used, or there is no lexicon for hotwords.
@@ -51,15 +51,15 @@ class Decoder:
         subwords: Subwords,
         lexicon: Lexicon | None = None,
         language_model: WordModel | NgramModel | None = None,
-        judge: Rescorer | None = None,
+        judge: TextJudge | None = None,
     ) -> None:
-        self.options, self.subwords, self.judge = options, subwords, judge
+        self.options, self.subwords = options, subwords
         self.phrases = None if options.grammar is None else read_grammar(options.grammar)
         if options.hotwords and lexicon is None:
             raise OptionError("hotword", "needs a model with a lexicon, which this one does not have")
         self.words: WordSearch | None = None
         if lexicon is not None and options.searches_words:
-            self.words = WordSearch(options, lexicon, language_model)
+            self.words = WordSearch(options, lexicon, language_model, judge)
 
     @property
     def is_greedy(self) -> bool:
@@ -80,8 +80,7 @@ class Decoder:
     def decode_batch(self, utterances: Sequence[Tensor]) -> list[list[TextHypothesis]]:
         """As for one utterance, for many together: for known words several times faster than one by one."""
         if self.words is not None:
-            found = self.words(utterances)
-            return found if self.judge is None else self.judge(found)
+            return self.words(utterances)
         return [self._one(log_probs) for log_probs in utterances]
 
     def _one(self, log_probs: Tensor) -> list[TextHypothesis]:

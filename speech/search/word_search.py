@@ -2,9 +2,9 @@
 
 Comes in: log-probabilities (steps, symbols) of each utterance. Goes out: its texts, best first, each with its
 score: log-probability of all its paths + lm_weight * log-probability of its words and the end + word_bonus *
-words (Hannun et al. 2014, arXiv:1408.2873), and what hotwords bring. A known word has one spelling; any other
-sequence of pieces is an unknown word. An empty text has no words and no end: where nothing is heard, nothing
-is said.
+words (Hannun et al. 2014, arXiv:1408.2873), and what hotwords bring. A judge reads what texts the beam holds
+every few steps, and at the end. A known word has one spelling; any other sequence of pieces is an unknown
+word. An empty text has no words and no end: where nothing is heard, nothing is said.
 
 Each step is worked out for all texts that are followed, of all utterances, in a few dozen operations on
 arrays. What is found in an utterance does not depend on the others.
@@ -25,10 +25,11 @@ from speech.language.lexicon import Lexicon, WordModel
 from speech.language.ngram import NgramModel
 from speech.model.subwords import BLANK
 from speech.options import DecodingOptions
-from speech.search.beam import Following, Pieces, Texts, runs, text_scores
+from speech.search.beam import Following, Pieces, Texts, Traces, runs, text_scores
 from speech.search.condensed import Condensed
-from speech.search.histories import LEXICON_END, LEXICON_UNKNOWN, NOTHING, Numbers, Values, WordScores
+from speech.search.histories import LEXICON_END, LEXICON_UNKNOWN, Numbers, Values, WordScores
 from speech.search.hotwords import HotWords, hot_phrases
+from speech.search.judging import TextJudge
 from speech.search.ngram_histories import NgramScores
 
 # A text's key is that of the text without its last symbol, times this, plus the symbol: texts that are the
@@ -37,6 +38,10 @@ _KEY_FACTOR = 6364136223846793005
 
 # Utterances that are searched at once: more would save little, and each takes some 4 MB.
 _TOGETHER = 32
+
+# Steps from one reading of the judge to the next. Read at the end alone, a long text has lost by then what
+# only the judge would have kept.
+_JUDGED_EVERY = 16
 
 
 @dataclass(frozen=True)
@@ -63,18 +68,23 @@ class WordSearch:
         options: how text is found.
         lexicon: the known words, and the subwords that spell all.
         model: scores words by those before them; None leaves it to the lexicon.
+        judge: scores them once more; None leaves them as they are.
 
     Raises:
         InputError: if a hotword has no word in it.
     """
 
     def __init__(
-        self, options: DecodingOptions, lexicon: Lexicon, model: WordModel | NgramModel | None = None
+        self,
+        options: DecodingOptions,
+        lexicon: Lexicon,
+        model: WordModel | NgramModel | None = None,
+        judge: TextJudge | None = None,
     ) -> None:
         phrases = hot_phrases(options.hotwords)
         if phrases:
             lexicon = lexicon.including(word for phrase in phrases for word in phrase.split())
-        self.options, self.lexicon = options, lexicon
+        self.options, self.lexicon, self.judge = options, lexicon, judge
         self.hot = HotWords(phrases, options.hotword_boost, lexicon.subwords) if phrases else None
         self.scores: WordScores | NgramScores
         if isinstance(model, NgramModel):
@@ -107,15 +117,9 @@ class _Search:
         # Logarithm of the factor that the texts of an utterance have in common.
         self.log_scale = self.sound.log_blanks.copy()
         self.found: list[list[TextHypothesis]] = [[] for _ in utterances]
-        # Of each trace, the one without its last symbol, and that symbol.
-        self.trace_before, self.trace_symbol = [-1], [BLANK]
-        numbers = np.zeros((9, count), dtype=np.int64)
-        self.texts = Texts(numbers, np.zeros((4, count)))
-        self.texts.utterance[:] = np.arange(count)
-        self.texts.key[:] = 1 + np.arange(count)
-        self.texts.symbol[:] = BLANK
-        self.texts.history[:] = NOTHING
-        self.texts.blank[:] = 1.0
+        self.traces = Traces(self.lexicon.subwords)
+        self.texts = Texts.empty(count)
+        self.beginnings = None if shared.judge is None else shared.judge.beginnings()
 
     def run(self) -> list[list[TextHypothesis]]:
         """The texts of each utterance, best first."""
@@ -124,6 +128,8 @@ class _Search:
                 self._rest(step)
                 self._end(step)
                 self._step(self.sound.heard[step], self.sound.likely[step])
+                if step % _JUDGED_EVERY == _JUDGED_EVERY - 1:
+                    self._judge(self.texts)
             self._rest(len(self.sound.heard))
             self._end(len(self.sound.heard))
         return self.found
@@ -186,6 +192,21 @@ class _Search:
         children, pairs = children[possible[pairs]], pairs[possible[pairs]]
         texts.last[children] += brought[pairs]
         possible[pairs] = False
+
+    def _judge(self, texts: Texts) -> None:
+        """Let the judge read the words that have been completed since it read last."""
+        if self.beginnings is None:
+            return
+        words, read = [], []
+        for trace, since in zip(texts.trace.tolist(), texts.read.tolist(), strict=True):
+            whole = self.traces.whole(trace, since)
+            words.append(self.traces.words(whole, since))
+            read.append(whole)
+        texts.read[:], texts.beginning[:] = read, self.beginnings.after(texts.beginning, words)
+        change = self.beginnings.changes[texts.beginning] - texts.judged
+        texts.judged += change
+        texts.settled += change
+        texts.bonus += change
 
     def _limits(self) -> Values:
         """What a longer text has to score to come into the beam, for each text that it may begin with.
@@ -299,9 +320,7 @@ class _Search:
         chosen = order[rank < self.options.beam]
         beam = texts[chosen]
         new = chosen >= there
-        beam.trace[new] = np.arange(np.count_nonzero(new)) + len(self.trace_before)
-        self.trace_before += texts.trace[chosen[new]].tolist()
-        self.trace_symbol += beam.symbol[new].tolist()
+        beam.trace[new] = self.traces.longer(beam.trace[new], beam.symbol[new])
         return beam
 
     def _best_scores(self, texts: Texts, scores: Values) -> Values:
@@ -332,16 +351,17 @@ class _Search:
         whole = texts[texts.letters == 0]
         # Where every text breaks off within a word, that is left away.
         broken = texts[~np.isin(texts.utterance, whole.utterance)]
-        for place in range(len(broken)):
-            while broken.trace[place] and not self.pieces.ends_word[self.trace_symbol[broken.trace[place]]]:
-                broken.trace[place] = self.trace_before[broken.trace[place]]
+        broken.trace[:] = [self.traces.whole(trace) for trace in broken.trace.tolist()]
         texts = Texts.joined([whole, broken])
         # What ends is compared as what goes on is: the others' ends need not be judged.
         scores = np.log(texts.blank) + texts.settled
         best = self._best_scores(texts, scores)
         texts = texts[~(scores < best[texts.utterance] - self.options.beam_margin)]
         self._know(texts.history)
+        self._judge(texts)
         endings = self.options.lm_weight * self.histories.log_probs(texts.history, LEXICON_END)
+        if self.beginnings is not None:
+            endings += self.beginnings.end_changes(texts.beginning)
         added: dict[tuple[int, tuple[int, ...]], tuple[float, float]] = {}
         for utterance, trace, probability, settled, ending in zip(
             texts.utterance.tolist(),
@@ -351,7 +371,7 @@ class _Search:
             endings.tolist(),
             strict=True,
         ):
-            symbols = self._symbols(trace)
+            symbols = self.traces.symbols(trace)
             so_far, _ = added.get((utterance, symbols), (0.0, 0.0))
             added[utterance, symbols] = so_far + probability, settled + (ending if symbols else 0.0)
         for (utterance, symbols), (probability, bonus) in added.items():
@@ -361,11 +381,3 @@ class _Search:
             self.found[utterance].append(TextHypothesis(text, symbols, log_prob, log_prob + bonus))
         for utterance in {utterance for utterance, _ in added}:
             self.found[utterance].sort(key=attrgetter("score"), reverse=True)
-
-    def _symbols(self, trace: int) -> tuple[int, ...]:
-        """The symbols of a text."""
-        symbols = []
-        while trace:
-            symbols.append(self.trace_symbol[trace])
-            trace = self.trace_before[trace]
-        return tuple(reversed(symbols))

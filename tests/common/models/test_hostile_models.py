@@ -42,7 +42,7 @@ from speech.language.vocabulary import END, SPECIAL
 from speech.model.network import SpeechConfig, SpeechNetwork
 from speech.model.subwords import LETTER_SYMBOLS, Subwords
 from speech.pool import SegmentFeatures
-from speech.search.rescoring import word_scorer
+from speech.search.judging import TextJudge
 
 VALUES: list[Any] = [0, -1, 1, 2, 3, 64, 10**9, 2**63, 10**400, 0.5, float("nan"), float("inf"), -1e308]
 VALUES += [True, None, "", "x", "\\ud800", [], {}, [[]], ["a", 1], {"a": {}}, [0] * 99, "english"]
@@ -91,7 +91,9 @@ def use_words(directory: Path) -> None:
     texts = ["one two", "cat bee ate cat", "ate"]
     model.score(texts)
     if isinstance(model, LanguageModel):
-        word_scorer(model)(texts)
+        beginnings = TextJudge(model, model, 1.0, 0.5).beginnings()
+        words = [text.split() for text in texts]
+        beginnings.end_changes(beginnings.after(np.zeros(len(words), np.int64), words))
     if isinstance(model, NgramModel):
         subwords = Subwords(LETTER_SYMBOLS)
         Lexicon(dict.fromkeys(model.words, 0.0), subwords, model.spelled(subwords))

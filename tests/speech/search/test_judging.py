@@ -17,15 +17,19 @@ from numpy.typing import NDArray
 from common.errors import InputError
 from common.models.directory import model_identity
 from speech import DecodingOptions, Recognizer
+from speech.language.lexicon import Lexicon
 from speech.language.loading import load_judge, write_language_model
 from speech.language.ngram import Spelling, write_ngram_model
 from speech.language.recurrent import LanguageModel, LanguageModelConfig, LanguageNetwork, fit_rest
 from speech.language.vocabulary import END, SPECIAL, UNKNOWN
+from speech.model.subwords import LETTER_SYMBOLS, Subwords
 from speech.pool import SegmentFeatures
-from speech.search import rescoring
-from speech.search.rescoring import MARGIN, Rescorer, word_scorer
-from speech.search.word_search import TextHypothesis
+from speech.search import judging, word_search
+from speech.search.judging import RecurrentReader, TextJudge
+from speech.search.word_search import TextHypothesis, WordSearch
 
+# The network is sure of nothing: the language models decide.
+CLOSED = DecodingOptions(beam=16, open_vocabulary=False, word_bonus=12.0, lm_weight=2.0, min_prob=0.0)
 WORDS = ("the", "cat", "dog", "don't", "sat", "on", "mat")
 TEXTS = (
     "the cat sat on the mat",
@@ -56,9 +60,22 @@ def preferring(*words: str, by: float = 5.0) -> LanguageModel:
     return LanguageModel(made)
 
 
-def found(*texts: str) -> list[TextHypothesis]:
-    """Texts of one utterance, each a nat less likely than the one before."""
-    return [TextHypothesis(text, (), -5.0 - place, -3.0 - place) for place, text in enumerate(texts)]
+def read(model: LanguageModel, texts: Sequence[str]) -> list[NDArray[np.float64]]:
+    """The log-probability of each word of texts and of their ends, as a judge reads all of them together."""
+    reader = RecurrentReader(model, model.judge(torch.arange(model.frequent + 1)))
+    sentences = [[*model.encode(text), END] for text in texts]
+    found: list[list[float]] = [[] for _ in texts]
+    beginnings, added = np.zeros(len(texts), np.int64), 1
+    for place in range(max(map(len, sentences), default=0)):
+        longer = [number for number, sentence in enumerate(sentences) if len(sentence) > place]
+        words = np.array([sentences[number][place] for number in longer])
+        log_probs = reader.log_probs(beginnings[longer], words) + reader.unknown_share * (words == UNKNOWN)
+        for number, log_prob in zip(longer, log_probs.tolist(), strict=True):
+            found[number].append(log_prob)
+        reader.add(beginnings[longer], words)
+        beginnings[longer] = np.arange(len(longer)) + added
+        added += len(longer)
+    return [np.array(one) for one in found]
 
 
 def sums(words: Sequence[NDArray[np.float64]]) -> list[float]:
@@ -79,16 +96,15 @@ def reference(model: LanguageModel, text: str) -> NDArray[np.float64]:
 @pytest.mark.parametrize("layers", [1, 2])
 def test_words_score_as_the_language_model_scores_each(layers: int) -> None:
     model = LanguageModel(network(layers=layers))
-    found = word_scorer(model)(TEXTS)
+    found = read(model, TEXTS)
     assert sums(found) == pytest.approx(model.score(TEXTS), abs=1e-4)
     for text, words in zip(TEXTS, found, strict=True):
         np.testing.assert_allclose(words, reference(model, text), atol=1e-4)
-    assert word_scorer(model)([]) == []
 
 
 def test_rare_words_are_judged_where_they_are_said() -> None:
     model = LanguageModel(network(frequent=4))
-    scores, exact = np.array(sums(word_scorer(model)(TEXTS))), np.array(model.score(TEXTS))
+    scores, exact = np.array(sums(read(model, TEXTS))), np.array(model.score(TEXTS))
     # How likely the rare words are together is an estimate: a tenth of a nat a word.
     words = np.array([len(text.split()) + 1 for text in TEXTS])
     assert (np.abs(scores - exact) < 0.1 * words).all()
@@ -98,61 +114,35 @@ def test_rare_words_are_judged_where_they_are_said() -> None:
 def test_8_bits_are_nearly_exact() -> None:
     exact = LanguageModel(network(hidden_size=40))
     quick = LanguageModel(network(hidden_size=40), in_8_bits=True)
-    assert sums(word_scorer(quick)(TEXTS)) == pytest.approx(exact.score(TEXTS), abs=0.3)
+    assert sums(read(quick, TEXTS)) == pytest.approx(exact.score(TEXTS), abs=0.3)
 
 
 @pytest.mark.parametrize("in_8_bits", [False, True])
 def test_what_a_text_scores_depends_on_no_other(in_8_bits: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    score = word_scorer(LanguageModel(network(frequent=4), in_8_bits))
-    together = sums(score(TEXTS))
+    model = LanguageModel(network(frequent=4), in_8_bits)
+    together = sums(read(model, TEXTS))
     assert together[0] == together[4]
-    assert together == pytest.approx([sums(score([text]))[0] for text in TEXTS], abs=1e-5)
-    monkeypatch.setattr(rescoring, "_MOST_NUMBERS", 10)  # two beginnings at once
-    assert sums(score(TEXTS)) == pytest.approx(together, abs=1e-5)
+    assert together == pytest.approx([sums(read(model, [text]))[0] for text in TEXTS], abs=1e-5)
+    monkeypatch.setattr(judging, "_MOST_NUMBERS", 10)  # two beginnings at once
+    assert sums(read(model, TEXTS)) == pytest.approx(together, abs=1e-5)
 
 
 @pytest.mark.parametrize("share", [0.3, 1.0])
-def test_a_judge_overturns_a_first_choice_by_what_both_models_say(share: float) -> None:
-    judge, first = preferring("cat"), preferring("dog")
-    rescorer = Rescorer(judge, first, 0.8, share)
-    (texts,) = rescorer([found("the dog sat", "the cat sat", "sat")])
-    assert texts[0].text == "the cat sat"
-    for one in texts:
-        (before,) = (other for other in found("the dog sat", "the cat sat", "sat") if other.text == one.text)
-        theirs, own = reference(judge, one.text), reference(first, one.text)
-        both = np.log(share * np.exp(theirs) + (1.0 - share) * np.exp(own))
-        assert one.score == pytest.approx(before.score + 0.8 * float((both - own).sum()), abs=1e-4)
-        assert one.log_prob == before.log_prob
-
-
-def test_a_judge_that_agrees_changes_nothing() -> None:
-    texts = found("the dog sat", "", "the cat", "sat")
-    (same,) = Rescorer(preferring("dog"), preferring("dog"), 3.0, 0.5)([texts])
-    assert [one.text for one in same] == [one.text for one in texts]
-    assert [one.score for one in same] == pytest.approx([one.score for one in texts])
-
-
-def test_an_empty_text_is_not_judged() -> None:
-    (texts,) = Rescorer(preferring("cat"), preferring("dog"), 1.0, 1.0)([found("dog", "")])
-    assert [one.text for one in texts] == ["", "dog"] and texts[0].score == -4.0
-    assert Rescorer(preferring("cat"), preferring("dog"), 1.0, 1.0)([found("")]) == [found("")]
-
-
-def test_a_text_that_cannot_win_stays_as_far_behind_whatever_stands_in_other_utterances() -> None:
-    far = TextHypothesis("cat", (), 0.0, -3.0 - MARGIN - 0.5)
-    texts = [*found("dog", "the"), far]
-    rescorer = Rescorer(preferring("cat"), preferring("dog"), 1.0, 1.0)
-    (alone,) = rescorer([texts])
-    assert [one.text for one in alone] == ["the", "dog", "cat"]
-    assert alone[1].score - alone[2].score == pytest.approx(MARGIN + 0.5)
-    together = rescorer([found("cat", "dog"), texts, found("")])
-    assert together[1] == alone
-
-
-def test_an_utterance_of_which_nothing_is_possible_stays_so() -> None:
-    nothing = [TextHypothesis("dog", (), -np.inf, -np.inf), TextHypothesis("cat", (), -np.inf, -np.inf)]
-    (texts,) = Rescorer(preferring("cat"), preferring("dog"), 1.0, 1.0)([nothing])
-    assert [one.score for one in texts] == [-np.inf, -np.inf]
+def test_what_is_added_is_what_both_models_say_together(share: float) -> None:
+    judge, first = LanguageModel(network(layers=2)), preferring("dog", by=1.0)
+    beginnings = TextJudge(judge, first, 0.8, share).beginnings()
+    words = [text.split() for text in TEXTS]
+    half = beginnings.after(np.zeros(len(TEXTS), np.int64), [one[:2] for one in words])
+    whole = beginnings.after(half, [one[2:] for one in words])
+    assert whole[0] == whole[4] and half[0] == half[1] and whole[0] != whole[1]
+    ends = beginnings.end_changes(whole)
+    for text, number, end in zip(TEXTS, whole.tolist(), ends.tolist(), strict=True):
+        theirs, own = reference(judge, text), reference(first, text)
+        changes = 0.8 * (np.log(share * np.exp(theirs) + (1.0 - share) * np.exp(own)) - own)
+        assert beginnings.changes[number] == pytest.approx(float(changes[:-1].sum()), abs=1e-4)
+        assert end == pytest.approx(float(changes[-1]), abs=1e-4)
+    nothing = np.zeros(1, np.int64)
+    assert beginnings.after(nothing, [[]]) == nothing and beginnings.changes[0] == 0.0
 
 
 @pytest.mark.parametrize("share", [-0.1, 1.5, float("nan")])
@@ -160,6 +150,53 @@ def test_a_share_that_is_none_is_one_line(share: float) -> None:
     with pytest.raises(InputError, match="judge_share: is") as caught:
         DecodingOptions(judge_share=share)
     assert "\n" not in str(caught.value)
+
+
+# --- in the search ---------------------------------------------------------------------------------
+
+
+def searched(emissions: Sequence[torch.Tensor], **options: object) -> list[list[TextHypothesis]]:
+    """Texts of the words above by a model that rather likes dogs, and a judge that loves cats."""
+    subwords = Subwords(LETTER_SYMBOLS)
+    settings = replace(CLOSED, min_prob=0.0, **options)  # type: ignore[arg-type]
+    first = preferring("dog", by=0.2)
+    judge = TextJudge(preferring("cat"), first, settings.lm_weight, 1.0)
+    search = WordSearch(settings, Lexicon(dict.fromkeys(WORDS, 0.0), subwords), first, judge)
+    return search(emissions)
+
+
+def noise(seed: int, steps: int) -> torch.Tensor:
+    """Log-probabilities (steps, symbols) in which nothing is said clearly."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(steps, len(LETTER_SYMBOLS), generator=generator).log_softmax(dim=-1)
+
+
+def test_scores_hold_what_the_judge_says_of_the_whole_text() -> None:
+    first, judge = preferring("dog", by=0.2), preferring("cat")
+    for texts in searched([noise(seed, 50) for seed in range(3)]):
+        for one in texts:
+            own = CLOSED.lm_weight * judge.score([one.text])[0] + CLOSED.word_bonus * len(one.text.split())
+            assert one.score == pytest.approx(one.log_prob + own, abs=1e-3)
+    assert first.score(["cat"]) != judge.score(["cat"])
+
+
+def test_the_judge_is_heard_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    emissions = [noise(seed, 120) for seed in range(4)]
+
+    def best_scores() -> np.ndarray:
+        return np.array([texts[0].score for texts in searched(emissions, beam=4)])
+
+    often = best_scores()
+    monkeypatch.setattr(word_search, "_JUDGED_EVERY", 10_000)
+    at_the_end = best_scores()
+    assert (often >= at_the_end - 1e-3).all() and often.sum() > at_the_end.sum() + 5.0
+
+
+def test_what_is_judged_depends_on_no_other_utterance() -> None:
+    emissions = [noise(seed, 40 + 30 * seed) for seed in range(3)]
+    for texts, (alone,) in zip(searched(emissions), (searched([one]) for one in emissions), strict=True):
+        assert [one.text for one in texts] == [one.text for one in alone]
+        assert [one.score for one in texts] == pytest.approx([one.score for one in alone], abs=1e-4)
 
 
 # --- in a model directory --------------------------------------------------------------------------
@@ -182,10 +219,6 @@ def segments(recognizer: Recognizer) -> list[SegmentFeatures]:
         SegmentFeatures(number, 0, 0.0, torch.randn(length, mels, generator=generator), length / 100)
         for number, length in enumerate(lengths)
     ]
-
-
-# The untrained network is sure of nothing: the language models decide.
-CLOSED = DecodingOptions(beam=16, open_vocabulary=False, word_bonus=12.0, lm_weight=2.0, min_prob=0.0)
 
 
 def said(recognizer: Recognizer, **options: object) -> list[str]:
