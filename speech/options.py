@@ -123,6 +123,7 @@ class TrainOptions:
         dropout: share of the features between layers that are left out in training (as in --init, or else
             0.1).
         speeds: factors by which each utterance may be played faster or slower.
+        masked: share of the time that is blotted out, in stretches of up to a quarter of a second.
         splice: share of the utterances in which words are exchanged for others; those whose manifest says
             in a column `words` when each word is said, as `speech align` writes it.
         seed: seed of everything random.
@@ -158,6 +159,7 @@ class TrainOptions:
     channels: int | None = None
     dropout: float | None = None
     speeds: tuple[float, ...] = (0.9, 1.0, 1.1)
+    masked: float = 0.03
     splice: float = 0.5
     seed: int = 1
     precision: Precision = "32-true"
@@ -185,6 +187,7 @@ class TrainOptions:
             channels=(1, 16_384),
             dropout=(0.0, 0.99),
             speeds=(0.25, 4.0),
+            masked=(0.0, 1.0),
             splice=(0.0, 1.0),
             seed=(0, 2**32 - 1),
             average_decay=(0.0, 0.999999),

@@ -29,8 +29,8 @@ class Augmentation:
 
     Attributes:
         frequency_masks, frequency_width: how many bands of up to how many mels are blotted out.
-        time_masks, time_width, time_share: how many stretches of up to how many frames, and up to
-            which share of the utterance each.
+        masked, mask_frames: which share of the utterance is blotted out in time, about, in stretches of up
+            to how many frames, each of a tenth of it at most.
         quiet_share, quiet_frames: how often and by up to how many frames the quiet at either end is
             lengthened: training clips were cut close to the words, people's recordings are not.
         tempo: by up to which share an utterance is spoken faster or slower.
@@ -41,9 +41,8 @@ class Augmentation:
 
     frequency_masks: int = 2
     frequency_width: int = 15
-    time_masks: int = 2
-    time_width: int = 25
-    time_share: float = 0.08
+    masked: float = 0.03
+    mask_frames: int = 25
     quiet_share: float = 0.2
     quiet_frames: int = 80
     tempo: float = 0.12
@@ -52,7 +51,7 @@ class Augmentation:
     noise_share: float = 0.3
 
 
-NO_AUGMENTATION = Augmentation(0, 0, 0, 0, 0.0, 0.0, 0, 0.0, 0.0, 0.0, 0.0)
+NO_AUGMENTATION = Augmentation(0, 0, 0.0, 1, 0.0, 0, 0.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -208,8 +207,8 @@ def _with_masks(features: Features, augmentation: Augmentation, generator: np.ra
         width = int(generator.integers(augmentation.frequency_width + 1))
         start = int(generator.integers(mels - width + 1))
         features[:, start : start + width] = 0.0
-    widest = min(augmentation.time_width, int(frames * augmentation.time_share))
-    for _ in range(augmentation.time_masks):
+    widest = min(augmentation.mask_frames, frames // 10)
+    for _ in range(generator.poisson(2.0 * augmentation.masked * frames / augmentation.mask_frames)):
         width = int(generator.integers(widest + 1))
         start = int(generator.integers(frames - width + 1))
         features[start : start + width] = 0.0

@@ -152,7 +152,7 @@ def _prepare(
         Subwords(config.symbols).encode,
         lambda text: phones_of(text, config.phones, pronunciations),
         batch_frames,
-        Augmentation(),
+        Augmentation(masked=options.masked),
         short_first=options.init is None,
         processes=processes,
         splicer=splicer,

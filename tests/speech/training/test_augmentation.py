@@ -114,6 +114,19 @@ def test_masks_are_the_mean_of_the_features() -> None:
     assert np.array_equal(heard[:, ~blotted], features[:, ~blotted])
 
 
+@pytest.mark.parametrize("frames", [60, 1000])
+def test_so_much_of_the_time_is_blotted_out(frames: int) -> None:
+    blotted = []
+    for seed in range(60):
+        features = noise(frames, seed) + 10.0
+        heard = augment(features, CONFIG, only(masked=0.15, mask_frames=25), np.random.default_rng(seed))
+        gone = (heard == 0.0).all(axis=1)
+        assert np.array_equal(heard[~gone], features[~gone])
+        blotted.append(gone.mean())
+    # Masks overlap, and in a short utterance they are shorter.
+    assert (0.03 if frames == 60 else 0.11) < np.mean(blotted) < 0.15
+
+
 def test_views_of_an_utterance_differ_but_not_in_length() -> None:
     features = noise(60)
     for seed in range(6):
