@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from clusters import ray_cluster
@@ -131,6 +133,16 @@ def test_what_hinders_every_worker_ends_the_run(folder: Path, capsys: pytest.Cap
     process = on_ray(partial(fail, "is missing"), render, [], workers=1)
     with pytest.raises(InputError, match=r"^model: is missing$"):
         run(jobs, process, write_outputs(render), command="test")
+    assert not outputs()
+
+
+def test_workers_without_the_suite_end_the_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    only_here = ModuleType("only_here")
+    exec("def prepare(): ...", only_here.__dict__)
+    monkeypatch.setitem(sys.modules, "only_here", only_here)
+    process = on_ray(only_here.prepare, render, [], workers=1)
+    with pytest.raises(InputError, match=r"no worker .* can begin \(.*No module named 'only_here'\)$"):
+        run(planned(), process, write_outputs(render), command="test")
     assert not outputs()
 
 
