@@ -37,7 +37,12 @@ MOST_DEATHS = 3  # of workers over one input, after which it is given up
 
 _ATTEMPTS = 3  # to begin a cluster here: on a busy machine, Ray gives up if a part of it takes 15 seconds
 # Ray would tell its makers that it was begun, and give up on a machine that is busy.
-_SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "60"}
+_SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_raylet_start_wait_time_s": "60",
+    "RAY_agent_register_timeout_ms": "600000",
+    "RAY_worker_register_timeout_seconds": "600",  # after which it would wait for ever
+}
 
 # What became of a job of a batch, by its place there, and the seconds that it took, also by stage.
 _Answer = tuple[int, Any, float, Mapping[str, float]]
