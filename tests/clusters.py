@@ -9,27 +9,20 @@ from pathlib import Path
 
 import pytest
 
-from common.commands.cluster import connect
-from common.errors import InputError
+from common.commands import cluster
 
-ROOT = Path(__file__).parents[1]
-_ATTEMPTS = 5  # Ray gives up within seconds where the machine is busy
+TESTS = Path(__file__).parent
+ATTEMPTS = 10  # where many tests run side by side, Ray comes up late
 
 
 @contextmanager
 def ray_cluster(*folders: Path) -> Iterator[None]:
-    """A cluster whose workers find the suite and modules in some folders."""
+    """A cluster whose workers find the suite, what the tests share, and modules in some folders."""
     ray = pytest.importorskip("ray")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, [ROOT, *folders])))
-        for attempt in range(_ATTEMPTS):
-            try:
-                connect()
-                break
-            except InputError:
-                ray.shutdown()
-                if attempt == _ATTEMPTS - 1:
-                    raise
+        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, [TESTS.parent, TESTS, *folders])))
+        patch.setattr(cluster, "_ATTEMPTS", ATTEMPTS)
+        cluster.connect()
         try:
             yield
         finally:

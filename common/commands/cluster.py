@@ -35,8 +35,14 @@ Render = Callable[[Result, str, str], str | bytes]
 
 MOST_DEATHS = 3  # of workers over one input, after which it is given up
 
+_ATTEMPTS = 3  # to begin a cluster here: on a busy machine, Ray gives up if a part of it takes 15 seconds
 # Ray would tell its makers that it was begun, and give up on a machine that is busy.
-_SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "60"}
+_SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_raylet_start_wait_time_s": "60",
+    "RAY_agent_register_timeout_ms": "600000",
+    "RAY_worker_register_timeout_seconds": "600",  # after which it would wait for ever
+}
 
 # What became of a job of a batch, by its place there, and the seconds that it took, also by stage.
 _Answer = tuple[int, Any, float, Mapping[str, float]]
@@ -92,7 +98,8 @@ def on_ray(
 
     Raises, when it works:
         ModuleNotFoundError: if Ray is not installed.
-        InputError: if the cluster cannot be reached or has nothing to work with, or what `prepare` raises.
+        InputError: if the cluster cannot be reached or has nothing to work with, if no worker can begin (the
+            suite is not installed there), or what `prepare` raises.
     """
     if any(one.path == "-" for one in inputs):
         raise InputError("--engine", "the workers of a cluster read files and URLs; - is none")
@@ -180,14 +187,25 @@ def connect() -> tuple[Any, bool]:
     setattr(inside, listener, lambda *_: None)
     terminate = signal.getsignal(signal.SIGTERM)  # Ray would have its own way to end
     try:
-        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    except Exception as error:  # Ray has no class of its own for it
-        raise InputError("--engine", f"the Ray cluster cannot be reached ({error})") from error
+        _begin(ray)
     finally:
         setattr(inside, listener, listen)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, terminate)
     return ray, True
+
+
+def _begin(ray: Any) -> None:
+    """Find a cluster or make one; a cluster of this machine is begun again if it does not come up."""
+    attempts = 1 if "RAY_ADDRESS" in os.environ else _ATTEMPTS
+    for attempt in range(attempts):
+        try:
+            ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+            return
+        except Exception as error:  # Ray has no class of its own for it
+            ray.shutdown()
+            if attempt == attempts - 1:
+                raise InputError("--engine", f"the Ray cluster cannot be reached ({error})") from error
 
 
 def _pool(
@@ -213,7 +231,10 @@ def _pool(
         worker, batch = busy.pop(answer)
         try:
             answers = ray.get(answer)
-        except ray.exceptions.RayActorError:
+        except ray.exceptions.RayActorError as error:
+            if error.actor_init_failed:  # so would all others
+                reason = str(error).strip().splitlines()[-1]
+                raise InputError("--engine", f"no worker of the Ray cluster can begin ({reason})") from error
             ray.kill(worker)  # it may only be out of reach
             begun -= 1
             yield from _taken_up(batch, deaths, again)

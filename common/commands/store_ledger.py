@@ -71,6 +71,7 @@ class StoreLedger(Ledger):
         self._there: dict[str, stores.Stored | None] = {}
         self._written: list[bytes] = []
         self._segment: StorePath | None = None
+        self._last = 0  # number of the newest file
         super().__init__(folder, settings, content)
         self.path = folder / FOLDER
 
@@ -125,9 +126,10 @@ class StoreLedger(Ledger):
         self._known_settings[self._key] = self.settings
 
     def _begin(self) -> None:
-        """Begin another file; their names are in the order in which they were begun."""
+        """Begin another file; their names are in the order in which they were begun, whatever clocks show."""
         self._written = [HEADER, self._settings_line()]
-        self._segment = self._store / FOLDER / f"{time.time_ns():020}-{secrets.token_hex(4)}.tsv"
+        self._last = max(time.time_ns(), self._last + 1)
+        self._segment = self._store / FOLDER / f"{self._last:020}-{secrets.token_hex(4)}.tsv"
 
     def _put(self) -> None:
         """Put the file that was begun."""
@@ -160,3 +162,5 @@ class StoreLedger(Ledger):
                 raise data
             self._check(StorePath(url), data)
             self._lines.add(data)
+        numbers = (StorePath(url).name.partition("-")[0] for url in urls)
+        self._last = max((int(one) for one in numbers if one.isdecimal()), default=0)

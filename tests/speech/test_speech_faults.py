@@ -11,13 +11,13 @@ import sys
 import time
 import wave
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from networks import write_tiny_model
+from nights import Nights
 from reports import rows, rows_by_name
 
 from speech import cli
@@ -48,54 +48,10 @@ def record(folder: Path, count: int) -> None:
 
 # --- kills -----------------------------------------------------------------------------------------
 
-# Imports once, and then begins each night as a process of its own, with a group of its own.
-NIGHTS = """
-import json, os, sys
-import speech.recognizer, silero_vad
-from speech.cli import main
-for line in sys.stdin:
-    night = os.fork()
-    if not night:
-        os.setpgid(0, 0)
-        os._exit(main(json.loads(line)))
-    os.setpgid(night, night)
-    print(night, flush=True)
-    print(os.waitstatus_to_exitcode(os.waitpid(night, 0)[1]), flush=True)
-"""
-
-
-class Nights:
-    """Runs of `speech transcribe` that can be killed with all their processes."""
-
-    def __init__(self) -> None:
-        command = [sys.executable, "-c", NIGHTS]
-        self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
-        )
-
-    def run(self, arguments: list[str], until: Callable[[], bool] | None = None) -> int:
-        """One run; its exit status. It is killed when something has come to pass."""
-        assert self.process.stdin is not None and self.process.stdout is not None
-        print(json.dumps(arguments), file=self.process.stdin, flush=True)
-        night = int(self.process.stdout.readline())
-        while until is not None and not until():
-            try:
-                os.kill(night, 0)
-            except ProcessLookupError:
-                break
-            time.sleep(0.002)
-        if until is not None:
-            with suppress(ProcessLookupError):  # it was done before
-                os.killpg(night, signal.SIGKILL)
-        return int(self.process.stdout.readline())
-
-    def close(self) -> None:
-        self.process.communicate()
-
 
 @pytest.fixture
 def nights() -> Iterator[Nights]:
-    found = Nights()
+    found = Nights("import speech.recognizer, silero_vad; from speech.cli import main")
     yield found
     found.close()
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from clusters import ray_cluster
+from reports import rows
 
 from common.commands.batch import Outcome, run, write_outputs
 from common.commands.cluster import on_ray
@@ -97,7 +100,9 @@ def test_workers_write_what_one_process_writes_and_remember_it(folder: Path) -> 
     assert len(Path("log").read_text().split()) == 2  # each loads once
     assert all(job.done for job in planned())
     assert not any(job.done for job in planned(beam=2))
-    assert Path("report.tsv").read_text().count("\tdone\t0.5") == 12
+    done = [row for row in rows(Path("report.tsv")) if row["status"] == "done"]
+    assert len(done) == 12
+    assert all(float(row["seconds"]) >= 0.5 for row in done)  # and those of writing
 
 
 def test_a_worker_that_is_killed_costs_nothing(folder: Path) -> None:
@@ -131,6 +136,16 @@ def test_what_hinders_every_worker_ends_the_run(folder: Path, capsys: pytest.Cap
     process = on_ray(partial(fail, "is missing"), render, [], workers=1)
     with pytest.raises(InputError, match=r"^model: is missing$"):
         run(jobs, process, write_outputs(render), command="test")
+    assert not outputs()
+
+
+def test_workers_without_the_suite_end_the_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    only_here = ModuleType("only_here")
+    exec("def prepare(): ...", only_here.__dict__)
+    monkeypatch.setitem(sys.modules, "only_here", only_here)
+    process = on_ray(only_here.prepare, render, [], workers=1)
+    with pytest.raises(InputError, match=r"no worker .* can begin \(.*No module named 'only_here'\)$"):
+        run(planned(), process, write_outputs(render), command="test")
     assert not outputs()
 
 

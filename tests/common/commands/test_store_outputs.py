@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections import Counter
 from collections.abc import Sequence
@@ -113,6 +114,20 @@ def test_outputs_are_remembered_and_done_again_only_when_something_has_changed(s
         (False, "has changed, and is done again"),
         (True, None),
     ]
+
+
+def test_a_clock_that_jumps_back_does_not_bring_back_older_settings(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def planned(beam: int) -> Sequence[Job]:
+        found = collect_inputs([f"{store}/in/"], [".wav"])
+        return plan_outputs(found, StorePath(f"{store}/out"), ["txt"], settings={"beam": beam})
+
+    clock = iter(range(9 * 10**18, 0, -(10**17)))
+    monkeypatch.setattr(time, "time_ns", lambda: next(clock))
+    write_all(planned(beam=1))
+    write_all(planned(beam=2))  # which gives the same texts
+    assert [job.done for job in planned(beam=2)] == [True, True]
 
 
 def test_what_somebody_else_wrote_or_changed_is_not_replaced(store: str) -> None:
