@@ -109,7 +109,7 @@ STYLE = """
 .suite .topology .arrow { stroke: var(--line); stroke-width: 1.5; }
 .suite textarea { width: 100%; background: var(--input-background-fill); color: var(--body-text-color);
     border: 1px solid var(--line); border-radius: 0.4rem; padding: 0.5rem; font-size: 1.15rem; }
-.gradio-container main.app { padding-inline: clamp(0.75rem, 4vw, 2rem); }
+.gradio-container .app { padding-inline: clamp(0.75rem, 4vw, 2rem) !important; }
 button.label-wrap { gap: 0.5rem; text-align: left; }
 @media (max-width: 30rem) {
     .html-container { padding: 0.5rem !important; }
