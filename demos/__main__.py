@@ -64,7 +64,7 @@ def build_app(recognizer: Recognizer, captioner: Captioner) -> gr.Blocks:
     from demos.shell import page
 
     app = page(TITLE, "Everything stays on this machine.")
-    with app, gr.Tabs():
+    with app, gr.Tabs(overflow_behavior="wrap"):
         with gr.Tab("Speech"):
             gr.Markdown(f"## {speech_page.TITLE}\n\n{speech_page.INTRODUCTION}")
             speech_page.lay_out(recognizer)

@@ -67,7 +67,7 @@ def build_app(recognizer: Recognizer, captioner: Captioner) -> gr.Blocks:
 def lay_out(recognizer: Recognizer, captioner: Captioner) -> None:
     """Put the page's parts into the `gr.Blocks` that is open."""
     lab = LabPage(recognizer, captioner)
-    with gr.Tabs():
+    with gr.Tabs(overflow_behavior="wrap"):
         with gr.Tab("A recording"):
             _recording(lab)
         with gr.Tab("A caption"):
@@ -85,7 +85,7 @@ def _recording(lab: LabPage) -> None:
     gr.Markdown(
         "The recogniser's LSTM layers while it hears: hidden vectors over time, and the gates of a layer."
     )
-    recording = gr.File(label=f"Recording, up to {MOST_SECONDS:.0f} seconds", height=150)
+    recording = gr.File(label=f"Recording, up to {MOST_SECONDS:.0f} seconds", height=190)
     with gr.Row():
         layer = gr.Dropdown(lab.layers, value=lab.layers[0], label="Layer whose gates are shown")
         direction = gr.Radio(list(DIRECTIONS), value=DIRECTIONS[0], label="Direction")
@@ -103,7 +103,7 @@ def _recording(lab: LabPage) -> None:
 def _photograph(lab: LabPage) -> None:
     """What the captioner's GRU holds from word to word."""
     gr.Markdown("The captioner's GRU while it says a caption: its hidden vector and its gates, word by word.")
-    photograph = gr.File(label="Photograph", height=150)
+    photograph = gr.File(label="Photograph", height=190)
     ask = in_words(lab.photograph)
     button = gr.Button("Look into the captioner", variant="primary")
     examples = gr.Column()
@@ -146,10 +146,10 @@ def _gradients(lab: LabPage) -> None:
     )
     with gr.Row():
         steps = gr.Slider(LEAST_STEPS, MOST_STEPS, 100, step=10, label="Steps of the sequence")
-        radius = gr.Slider(*RADIUS, 0.6, step=0.1, label="Spectral radius of tanh and ReLU")
+        radius = gr.Slider(*RADIUS, 0.6, step=0.1, label="Spectral radius (tanh, ReLU)")
     with gr.Row():
         keeping = gr.Slider(*KEEPING, 1.0, step=0.5, label="Bias of the gate that keeps")
-        norm = gr.Slider(*NORM, 1.0, step=0.1, label="Norm to which gradients are clipped")
+        norm = gr.Slider(*NORM, 1.0, step=0.1, label="Gradients clipped to norm")
     ask = in_words(lab.gradients)
     with gr.Row():
         button = gr.Button("Measure the gradients", variant="primary")

@@ -73,7 +73,7 @@ def lay_out(recognizer: Recognizer, options: DecodingOptions | None = None) -> N
     with gr.Row():
         with gr.Column(min_width=300):
             # Not `gr.Audio`, which lets a video drop without a word: what cannot be read says so itself.
-            recording = gr.File(label="Recording or video", height=150)
+            recording = gr.File(label="Recording or video", height=190)
             button = gr.Button("Transcribe", variant="primary")
         with gr.Column(min_width=300):
             microphone, texts = _microphone(recognizer, speech.options, Path(recording.GRADIO_CACHE))

@@ -23,9 +23,12 @@ def theme() -> gr.themes.Base:
         button_primary_background_fill_hover="*primary_700",
         button_primary_background_fill_dark="*primary_600",
         button_primary_background_fill_hover_dark="*primary_700",
+        button_secondary_background_fill_hover_dark="*primary_700",
         color_accent="*primary_600",
         link_text_color_dark="*primary_300",
         checkbox_label_background_fill_selected="*primary_600",
+        checkbox_border_color="*neutral_500",
+        checkbox_border_color_dark="*neutral_400",
         body_text_color_subdued="*neutral_600",
         body_text_color_subdued_dark="*neutral_300",
         block_info_text_color="*neutral_600",
@@ -39,6 +42,7 @@ STYLE = """
     --line0: #0072b2; --line1: #b84a00; --line2: #007a56; --line3: #a03f74; }
 .dark { --doubt: 180 83 9; --line: #d1d5db; --playing: #a5b4fc;
     --line0: #6db9ec; --line1: #ff9d5c; --line2: #3fd3a3; --line3: #eba0c8; }
+.dark .suite { color-scheme: dark; }
 .dark button[role="tab"].selected { color: var(--playing) !important; }
 .answer textarea { font-size: 1.35rem !important; line-height: 1.5 !important; }
 .suite :focus-visible, .suite button:focus-visible { outline: 3px solid var(--playing); outline-offset: 1px; }
@@ -63,7 +67,8 @@ STYLE = """
 .suite tr { border: 0; }
 .suite th, .suite td { text-align: left; vertical-align: top; padding: 0.35rem 0.5rem;
     border: 0; border-bottom: 1px solid var(--border-color-primary); overflow-wrap: anywhere; }
-.suite th { white-space: nowrap; }
+.suite th { overflow-wrap: break-word; }
+.suite thead th { white-space: nowrap; }
 /* A button in a button, which screen readers cannot use; the page has one of its own. */
 .icon-button:has(button) { display: none !important; }
 .suite .pictures { display: flex; flex-wrap: wrap; gap: 0.5rem; }
@@ -104,4 +109,10 @@ STYLE = """
 .suite .topology .arrow { stroke: var(--line); stroke-width: 1.5; }
 .suite textarea { width: 100%; background: var(--input-background-fill); color: var(--body-text-color);
     border: 1px solid var(--line); border-radius: 0.4rem; padding: 0.5rem; font-size: 1.15rem; }
+.gradio-container .app { padding-inline: clamp(0.75rem, 4vw, 2rem) !important; }
+button.label-wrap { gap: 0.5rem; text-align: left; }
+@media (max-width: 30rem) {
+    .html-container { padding: 0.5rem !important; }
+    .suite th, .suite td { padding: 0.3rem 0.25rem; }
+}
 """
