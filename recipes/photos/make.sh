@@ -17,4 +17,6 @@ learn reward-web.toml reward-2 --init "$run/decoder" --seed 2
 caption average "$run/decoder" "$run/reward-1/best" "$run/reward-2/best" --shares 0.1 0.65 0.25 --output "$run/first"
 learn joint.toml joint --init "$run/first"
 learn joint-reward.toml joint-reward --init "$run/joint/best"
-caption average "$run/joint/best" "$run/joint-reward/best" "$run/first" --shares 0.4 0.4 0.2 --output "$run/photos"
+caption average "$run/joint/best" "$run/joint-reward/best" "$run/first" --shares 0.4 0.4 0.2 --output "$run/second"
+learn joint-longer.toml joint-longer --init "$run/second"
+caption average "$run/joint-longer/best" "$run/second" --shares 0.67 0.33 --output "$run/photos"
