@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+
+from reports import rows
 
 ROOT = Path(__file__).parents[1]
 
@@ -60,3 +64,61 @@ class Nights:
 
     def close(self) -> None:
         self.process.communicate()
+
+
+def kill_and_resume(
+    nights: Nights,
+    arguments: list[str],
+    outputs: Callable[[], list[Path]],
+    reports: Path,
+    kills: int,
+    longest: float,
+    check: Callable[[Path], object] = Path.exists,
+) -> tuple[list[str], Counter[str]]:
+    """Kill a batch at random moments, and let one more run end it.
+
+    After every run what was there is still there, and was not done again.
+
+    Args:
+        nights: what runs the command.
+        arguments: of the command.
+        outputs: those that are there.
+        reports: folder for a report a run.
+        kills: how many runs are killed.
+        longest: seconds from an output to a kill, at most.
+        check: fails if an output is not whole; asked of each after every run.
+
+    Returns:
+        The names of the outputs, and how often each input was done.
+    """
+    generator, killed, status = random.Random(5), 0, -1
+    before: dict[str, tuple[int, int]] = {}
+    done: Counter[str] = Counter()
+    for number in range(kills + 1):
+        wanted = len(before) + generator.randrange(5)
+        moment = generator.random() * longest
+
+        def due(wanted: int = wanted, moment: float = moment) -> bool:
+            if len(outputs()) < wanted:
+                return False
+            time.sleep(moment)
+            return True
+
+        report = reports / f"{number}.tsv"
+        status = nights.run([*arguments, "--report", str(report)], due if number < kills else None)
+        killed += status == -signal.SIGKILL
+        for path in outputs():
+            check(path)
+        now = written(outputs())
+        assert before.items() <= now.items()
+        before = now
+        if report.exists():
+            done.update(row["path"] for row in rows(report) if row["status"] in ("done", "warning"))
+    assert killed >= min(3, kills - 1)
+    assert status == 0
+    return sorted(before), done
+
+
+def written(paths: list[Path]) -> dict[str, tuple[int, int]]:
+    """The files by name, each with what changes if it is written again."""
+    return {path.name: ((state := path.stat()).st_ino, state.st_mtime_ns) for path in paths}

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import json
-import random
-import signal
 import sys
-import time
-from collections import Counter
 from io import FileIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,9 +11,9 @@ from typing import Any
 
 import pytest
 from describing import describe, drawn
-from nights import Nights
+from nights import Nights, kill_and_resume
 from PIL import Image, ImageFile
-from reports import rows, rows_by_name
+from reports import rows_by_name
 
 from caption import cli
 from caption.images import _TimedFile, open_image
@@ -125,42 +121,18 @@ def test_with_json_every_line_is_an_object(
 def test_a_batch_that_is_killed_at_any_moment_has_every_caption_once_in_every_format(
     kills: int, model: str, tmp_path: Path
 ) -> None:
-    count, generator, killed = 4 * kills + 8, random.Random(5), 0
-    photos, output = tmp_path / "in", tmp_path / "out"
+    count, photos, output = 4 * kills + 8, tmp_path / "in", tmp_path / "out"
     photos.mkdir()
     for number in range(count):
         drawn((40, 5 * number % 256, 90)).save(photos / f"{number:02d}.png")
     arguments = ["describe", str(photos), "--output", str(output), "--format", "txt,jsonl,csv,html"]
     arguments += ["--model", model, "--beam", "2", "--max-words", "4", "--batch-size", "1", "--threads", "1"]
     nights = Nights("import caption.captioner; from caption.cli import main")
-
-    def there() -> dict[str, tuple[int, int]]:
-        found = {path.name: path.stat() for path in output.glob("*.txt")}
-        return {name: (state.st_ino, state.st_mtime_ns) for name, state in found.items()}
-
-    before: dict[str, tuple[int, int]] = {}
-    done: Counter[str] = Counter()
-    for number in range(kills + 1):
-        wanted = len(before) + generator.randrange(5)
-        moment = generator.random() * 0.02
-
-        def due(wanted: int = wanted, moment: float = moment) -> bool:
-            if len(list(output.glob("*.txt"))) < wanted:
-                return False
-            time.sleep(moment)
-            return True
-
-        report = tmp_path / f"{number}.tsv"
-        status = nights.run([*arguments, "--report", str(report)], due if number < kills else None)
-        killed += status == -signal.SIGKILL
-        assert before.items() <= there().items()  # what was there is there, and was not done again
-        before = there()
-        if report.exists():
-            done.update(row["path"] for row in rows(report) if row["status"] in ("done", "warning"))
+    names, done = kill_and_resume(
+        nights, arguments, lambda: list(output.glob("*.txt")), tmp_path, kills, 0.02
+    )
     nights.close()
-    assert killed >= min(3, kills - 1)
-    assert status == 0
-    assert sorted(before) == [f"{number:02d}.txt" for number in range(count)]
+    assert names == [f"{number:02d}.txt" for number in range(count)]
     assert max(done.values()) == 1
     for format in ("jsonl", "csv", "html"):
         table = CaptionTable(output / f"captions.{format}", format)

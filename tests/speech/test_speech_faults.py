@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
-import time
 import wave
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from networks import write_tiny_model
-from nights import Nights
+from nights import Nights, kill_and_resume, written
 from reports import rows, rows_by_name
 
 from speech import cli
@@ -63,45 +60,25 @@ def nights() -> Iterator[Nights]:
 def test_a_batch_that_is_killed_at_any_moment_loses_nothing_and_does_nothing_twice(
     kills: int, threads: str, model: Path, tmp_path: Path, nights: Nights
 ) -> None:
-    count, generator, killed = 4 * kills + 8, random.Random(5), 0
+    count = 4 * kills + 8
     record(tmp_path / "in", count)
     output = tmp_path / "out"
     arguments = ["transcribe", str(tmp_path / "in"), "--output", str(output), "--format", "json"]
     arguments += ["--model", str(model), "--batch-size", "1", "--threads", threads]
 
-    def there() -> dict[str, tuple[int, int]]:
-        found = {path.name: path.stat() for path in output.glob("[!.]*")}
-        return {name: (state.st_ino, state.st_mtime_ns) for name, state in found.items()}
+    def outputs() -> list[Path]:
+        return list(output.glob("[!.]*"))
 
-    before: dict[str, tuple[int, int]] = {}
-    done: Counter[str] = Counter()
-    for number in range(kills + 1):
-        wanted = len(before) + generator.randrange(5)
-        moment = generator.random() * 0.05
+    def check(path: Path) -> None:
+        assert json.loads(path.read_text())["segments"] is not None
 
-        def due(wanted: int = wanted, moment: float = moment) -> bool:
-            if len(list(output.glob("[!.]*"))) < wanted:
-                return False
-            time.sleep(moment)
-            return True
-
-        report = tmp_path / f"{number}.tsv"
-        status = nights.run([*arguments, "--report", str(report)], due if number < kills else None)
-        killed += status == -signal.SIGKILL
-        for path in output.glob("[!.]*"):
-            assert json.loads(path.read_text())["segments"] is not None  # every one is whole
-        now = there()
-        assert before.items() <= now.items()  # what was there is there, and was not done again
-        before = now
-        if report.exists():
-            done.update(row["path"] for row in rows(report) if row["status"] in ("done", "warning"))
-    assert killed >= min(3, kills - 1)
-    assert status == 0
-    assert sorted(before) == [f"{number:02d}.json" for number in range(count)]
+    names, done = kill_and_resume(nights, arguments, outputs, tmp_path, kills, 0.05, check)
+    assert names == [f"{number:02d}.json" for number in range(count)]
+    before, report = written(outputs()), tmp_path / "again.tsv"
     assert max(done.values()) == 1
     assert nights.run([*arguments, "--report", str(report)]) == 0
     assert {row["status"] for row in rows(report)} == {"skipped", "total"}
-    assert there() == before
+    assert written(outputs()) == before
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="helpers are found in /proc")
