@@ -50,25 +50,24 @@ class Texts:
         trace: where the symbols are written down.
         read: the trace up to which a judge has read the text, at the end of a word.
         beginning: what it has read, by the judge's number.
-        values: (5, texts), whose rows are the next five.
+        values: (4, texts), whose rows are the next four.
         blank, last: probability of the paths so far that end in a blank, and in the last symbol; only in the
             first case does the same symbol once more make a new piece. A factor that an utterance's texts
             have in common is kept apart.
         settled: what complete words have added to the score.
         bonus: the same, and what is expected of the word that has begun.
-        judged: what the judge has added to both.
     """
 
     def __init__(self, numbers: Numbers, values: Values) -> None:
         self.numbers, self.values = numbers, values
         self.utterance, self.key, self.parent, self.symbol, self.letters = numbers[:5]
         self.node, self.history, self.hot, self.trace, self.read, self.beginning = numbers[5:]
-        self.blank, self.last, self.settled, self.bonus, self.judged = values
+        self.blank, self.last, self.settled, self.bonus = values
 
     @staticmethod
     def empty(utterances: int) -> Texts:
         """An empty text of each utterance, with a path of probability 1."""
-        texts = Texts(np.zeros((11, utterances), dtype=np.int64), np.zeros((5, utterances)))
+        texts = Texts(np.zeros((11, utterances), dtype=np.int64), np.zeros((4, utterances)))
         texts.utterance[:] = np.arange(utterances)
         texts.key[:] = 1 + np.arange(utterances)
         texts.symbol[:] = BLANK

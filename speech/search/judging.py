@@ -25,9 +25,7 @@ from speech.language.ngram import NgramModel
 from speech.language.recurrent import LanguageModel
 from speech.language.vocabulary import END, UNKNOWN
 
-# The beginning of all texts: nothing has been said.
-NOTHING = 0
-_NEVER = -1
+_NEVER = -1  # the row of a beginning that has not been read, and what stands before the first
 
 # Numbers in a table of log-probabilities: 64 MB.
 _MOST_NUMBERS = 1 << 24
@@ -62,7 +60,7 @@ class TextJudge:
 
 
 class Beginnings:
-    """The beginnings that a search comes upon, each by its number.
+    """The beginnings that a search comes upon, each by its number; 0 is that of all texts.
 
     Args:
         judge: what judges them.

@@ -202,9 +202,9 @@ class _Search:
             whole = self.traces.whole(trace, since)
             words.append(self.traces.words(whole, since))
             read.append(whole)
-        texts.read[:], texts.beginning[:] = read, self.beginnings.after(texts.beginning, words)
-        change = self.beginnings.changes[texts.beginning] - texts.judged
-        texts.judged += change
+        longer = self.beginnings.after(texts.beginning, words)
+        change = self.beginnings.changes[longer] - self.beginnings.changes[texts.beginning]
+        texts.read[:], texts.beginning[:] = read, longer
         texts.settled += change
         texts.bonus += change
 

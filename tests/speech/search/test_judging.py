@@ -22,7 +22,7 @@ from speech.language.loading import load_judge, write_language_model
 from speech.language.ngram import Spelling, write_ngram_model
 from speech.language.recurrent import LanguageModel, LanguageModelConfig, LanguageNetwork, fit_rest
 from speech.language.vocabulary import END, SPECIAL, UNKNOWN
-from speech.model.subwords import LETTER_SYMBOLS, Subwords
+from speech.model.subwords import BLANK, LETTER_SYMBOLS, Subwords
 from speech.pool import SegmentFeatures
 from speech.search import judging, word_search
 from speech.search.judging import RecurrentReader, TextJudge
@@ -155,12 +155,16 @@ def test_a_share_that_is_none_is_one_line(share: float) -> None:
 # --- in the search ---------------------------------------------------------------------------------
 
 
-def searched(emissions: Sequence[torch.Tensor], **options: object) -> list[list[TextHypothesis]]:
-    """Texts of the words above by a model that rather likes dogs, and a judge that loves cats."""
+def searched(
+    emissions: Sequence[torch.Tensor], loved: str | None = "cat", by: float = 5.0, **options: object
+) -> list[list[TextHypothesis]]:
+    """Texts of the words above by a model that rather likes dogs, and maybe a judge that loves a word."""
     subwords = Subwords(LETTER_SYMBOLS)
-    settings = replace(CLOSED, min_prob=0.0, **options)  # type: ignore[arg-type]
+    settings = replace(CLOSED, **options)  # type: ignore[arg-type]
     first = preferring("dog", by=0.2)
-    judge = TextJudge(preferring("cat"), first, settings.lm_weight, 1.0)
+    judge = None
+    if loved is not None:
+        judge = TextJudge(preferring(loved, by=by), first, settings.lm_weight, 1.0)
     search = WordSearch(settings, Lexicon(dict.fromkeys(WORDS, 0.0), subwords), first, judge)
     return search(emissions)
 
@@ -178,6 +182,27 @@ def test_scores_hold_what_the_judge_says_of_the_whole_text() -> None:
             own = CLOSED.lm_weight * judge.score([one.text])[0] + CLOSED.word_bonus * len(one.text.split())
             assert one.score == pytest.approx(one.log_prob + own, abs=1e-3)
     assert first.score(["cat"]) != judge.score(["cat"])
+
+
+def test_a_judge_that_agrees_changes_nothing() -> None:
+    emissions = [noise(seed, 50) for seed in range(3)]
+    agreed = searched(emissions, loved="dog", by=0.2)
+    for texts, alone in zip(agreed, searched(emissions, loved=None), strict=True):
+        assert [one.text for one in texts] == [one.text for one in alone]
+        assert [one.score for one in texts] == pytest.approx([one.score for one in alone], abs=1e-4)
+
+
+def test_an_empty_text_is_not_judged() -> None:
+    silence = torch.full((30, len(LETTER_SYMBOLS)), -9.0)
+    silence[:, BLANK] = 0.0
+    (texts,) = searched([silence.log_softmax(dim=-1)], word_bonus=0.0)
+    (empty,) = (one for one in texts if not one.text)
+    assert empty.score == pytest.approx(empty.log_prob)
+
+
+def test_an_utterance_of_which_nothing_is_possible_is_no_number_and_no_error() -> None:
+    for texts in searched([torch.full((20, len(LETTER_SYMBOLS)), -torch.inf)]):
+        assert texts and all(one.score == -np.inf for one in texts)
 
 
 def test_the_judge_is_heard_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
