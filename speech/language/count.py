@@ -112,9 +112,8 @@ def predict(model: NgramModel, path: Path) -> Prediction:
     Raises:
         InputError: if it cannot be read or holds no words.
     """
-    numbers = {word: number for number, word in enumerate(model.vocabulary)}
     sentences = [
-        [numbers.get(word, UNKNOWN) for word in sentence.split()]
+        [model.numbers.get(word, UNKNOWN) for word in sentence.split()]
         for block in read_normalized(path)
         for sentence in block
     ]

@@ -136,6 +136,7 @@ class LanguageModel:
 
     Attributes:
         vocabulary: the words by number.
+        numbers: of the words.
         end: number of the end of a sentence, which also stands before its start.
         unknown: number of the unknown word: any that is not in the vocabulary.
         unknown_share: log-probability that the unknown word is one certain unknown word: they are all
@@ -219,7 +220,7 @@ class LanguageModel:
 
     @torch.inference_mode()
     def rare_log_probs(self, vectors: Tensor, words: Tensor) -> Tensor:
-        """Log-probability of one word that is not among the frequent ones after each of some histories.
+        """Log-probability of one word, which need not be a frequent one, after each of some histories.
 
         Args:
             vectors: (histories, embedding + 1), from `expect`.
