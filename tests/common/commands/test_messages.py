@@ -157,13 +157,14 @@ def test_seconds_a_stage_stand_in_the_report_and_their_sums_in_its_last_line(
     run(jobs, process, lambda *_: None, command="x", report=tmp_path / "report.tsv", stages=stages)
     head, *rows = [line.split("\t") for line in (tmp_path / "report.tsv").read_text().splitlines()]
     assert head == ["path", "status", "seconds", "read", "network", "write", "reason"]
-    assert [row[:5] for row in rows] == [
-        ["a", "done", "3.000", "1.000", "2.000"],
-        ["b", "done", "4.500", "0.500", "4.000"],
-        ["", "total", "7.500", "1.500", "6.000"],
+    assert [[*row[:2], *row[3:5]] for row in rows] == [
+        ["a", "done", "1.000", "2.000"],
+        ["b", "done", "0.500", "4.000"],
+        ["", "total", "1.500", "6.000"],
     ]
-    assert float(rows[2][5]) >= 0.0
+    for row in rows:  # writing takes what it takes
+        assert float(row[2]) == pytest.approx(sum(map(float, row[3:6])), abs=0.002)
+    assert float(rows[2][2]) >= 7.5 and float(rows[2][5]) >= 0.0
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith("x: 2 done in ") and last.endswith(
-        "seconds a stage: read 1.5, network 6.0, write 0.0"
-    )
+    assert last.startswith("x: 2 done in ")
+    assert "seconds a stage: read 1.5, network 6.0, write " in last
