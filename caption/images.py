@@ -105,7 +105,9 @@ def open_image(source: Source) -> Image.Image:
     except MemoryError as error:
         raise InputError(name, OUT_OF_MEMORY) from error
     except Exception as error:  # decoders report damage with whatever comes first
-        raise InputError(name, f"is damaged ({str(error) or type(error).__name__})") from error
+        detail = str(error) or type(error).__name__
+        fault = "cannot be read" if detail.startswith("Unsupported") else "is damaged"
+        raise InputError(name, f"{fault} ({detail})") from error
 
 
 def _from_array(array: NDArray[Any]) -> Image.Image:

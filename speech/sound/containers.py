@@ -224,13 +224,23 @@ class Track:
         if self.formats & _GUESSED:
             return 0.0
         if self.stream.duration is not None:
-            return self._time(self.stream.duration) or 0.0
+            return max(0.0, (self._time(self.stream.duration) or 0.0) - self._lead_in())
         if found := _CLOCK.fullmatch(self.stream.metadata.get("DURATION", "")):  # as Matroska's tags say it
             hours, minutes, seconds = map(float, found.groups())
             return max(0.0, 3600 * hours + 60 * minutes + seconds - self.offset_seconds)
         # Beside pictures, nobody says that the sound lasts as long as they do.
         alone = len(self.container.streams) == len(self.container.streams.audio) == 1
         return max(0.0, self._duration - self.offset_seconds) if alone else 0.0
+
+    def _lead_in(self) -> float:
+        """Seconds at the beginning that are no sound but count as such: Opus in Ogg says how many to drop.
+
+        See RFC 7845, section 5.1: from the tenth byte of the header on, in samples of 48 kHz.
+        """
+        header = self.stream.codec_context.extradata or b""
+        if "ogg" not in self.formats or not header.startswith(b"OpusHead"):
+            return 0.0
+        return int.from_bytes(header[10:12], "little") / 48_000
 
 
 class _Gathered:

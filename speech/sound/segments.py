@@ -16,7 +16,7 @@ import av
 import torch
 from torch import Tensor, nn
 
-from speech.sound.audio import LARGEST_SAMPLE, SAMPLE_RATE
+from speech.sound.audio import LARGEST_SAMPLE, SAMPLE_RATE, is_silence
 from speech.sound.detector import WINDOW, Detector, DetectorState
 
 _BLOCK = 5 * SAMPLE_RATE  # samples that the detector reads at once: faster than in small pieces
@@ -174,9 +174,15 @@ class Splitter:
         return segments
 
     def _enough(self, start: int, end: int) -> bool:
-        """Whether the windows from `start` up to `end` hold more speech than a click does."""
+        """Whether the windows from `start` up to `end` hold more speech than a click does.
+
+        What the detector takes for speech is none where a recording holds nothing but a decoder's rounding.
+        """
         spoken = self.probabilities[start - self.first : end - self.first]
-        return sum(one >= self.options.quiet for one in spoken) >= self.options.least_windows
+        if sum(one >= self.options.quiet for one in spoken) < self.options.least_windows:
+            return False
+        samples = self.samples[(start - self.first) * WINDOW : (end - self.first) * WINDOW]
+        return not is_silence(float(samples.max() - samples.min()))
 
     def _segment(self, end: int) -> SoundSegment:
         """The open segment up to the window `end`."""

@@ -113,6 +113,14 @@ def test_a_cut_or_empty_heif_file_is_refused() -> None:
     assert "is damaged" in failure(io.BytesIO(data[:100]))
 
 
+def test_a_kind_that_cannot_be_read_is_not_called_damaged() -> None:
+    file = io.BytesIO()
+    Image.new("P", (8, 8)).save(file, "bmp")
+    data = bytearray(file.getvalue())
+    data[28:30] = (2).to_bytes(2, "little")  # bits of a pixel
+    assert failure(io.BytesIO(data)) == "picture: cannot be read (Unsupported BMP pixel depth (2))"
+
+
 @pytest.mark.parametrize("orientation", [1, 3, 5, 6, 8])
 def test_avif_is_turned_once(orientation: int, tmp_path: Path) -> None:
     if not features.check("avif"):

@@ -221,6 +221,29 @@ def test_a_chained_ogg_is_read_as_far_as_its_codec_and_says_that_more_is_there(t
     assert reader.warnings[0].startswith("cannot be read beyond 1.5 s")
 
 
+def ogg_checksum(page: bytes) -> int:
+    """Of a page whose own checksum is 0; see RFC 3533, section 6."""
+    value = 0
+    for byte in page:
+        value ^= byte << 24
+        for _ in range(8):
+            value = (value << 1) ^ (0x104C11DB7 if value >> 31 else 0)
+    return value
+
+
+def test_what_opus_is_to_drop_at_its_beginning_is_not_missing() -> None:
+    file = io.BytesIO()
+    write(file, [tone(48_000, 3.0)], "libopus", 48_000, format="ogg")
+    data = bytearray(file.getvalue())
+    end, head = data.index(b"OggS", 4), data.index(b"OpusHead")
+    data[head + 10 : head + 12] = (60_000).to_bytes(2, "little")
+    data[22:26] = bytes(4)
+    data[22:26] = ogg_checksum(data[:end]).to_bytes(4, "little")
+    reader = AudioReader(io.BytesIO(data))
+    assert sum(piece.shape[1] for piece in reader) / SAMPLE_RATE == pytest.approx(1.75, abs=0.05)
+    assert reader.warnings == []
+
+
 def test_a_track_that_begins_midway_in_a_broadcast_hinders_nothing() -> None:
     file = io.BytesIO()
     write(file, [tone(48_000, 3.0)], "ac3", 48_000, format="mpegts")

@@ -38,10 +38,8 @@ def loud(samples: Tensor, state: DetectorState | None) -> tuple[Tensor, Detector
 
 def sound(*stretches: tuple[str, float]) -> Tensor:
     """Stretches of "speech" or "quiet", each so many windows long."""
-    made = [
-        torch.full((round(windows) * WINDOW,), 0.5 if kind == "speech" else 0.0)
-        for kind, windows in stretches
-    ]
+    swing = torch.tensor([0.5, -0.5]).repeat(WINDOW // 2)
+    made = [swing.repeat(round(windows)) * (kind == "speech") for kind, windows in stretches]
     return torch.cat(made)
 
 
@@ -218,6 +216,15 @@ def test_a_16_bit_recording_is_heard_however_quiet_it_is(
     quiet = samples / samples.abs().max() * 10 ** (decibels / 20)
     (segment,) = split([(quiet * 32768).round() / 32768], detector)
     assert len(segment.samples) == len(samples)
+
+
+def test_what_is_quieter_than_a_recording_can_be_is_not_speech(
+    detector: SpeechDetector, sentence: Tensor
+) -> None:
+    rounding = 0.9e-4 * sentence / sentence.abs().max()
+    assert list(split([rounding], detector)) == []
+    assert list(split([torch.cat([rounding, torch.zeros(40 * SAMPLE_RATE)])], detector)) == []
+    assert len(list(split([2 * rounding], detector))) == 1
 
 
 def test_noise_hum_tones_and_clicks_are_not_speech(detector: SpeechDetector) -> None:
