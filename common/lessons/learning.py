@@ -53,11 +53,11 @@ def learn(
         rate: the first learning rate.
         clip_norm: gradients are scaled down to this norm (Pascanu et al. 2013, arXiv:1211.5063).
         name: stands before the progress bar.
-        done: is asked after each update, with all losses so far, whether it is enough.
+        done: is asked before each update, with all losses so far, whether it is enough.
         optimizer: makes the steps.
 
     Returns:
-        The loss of each update. Training that diverged has ended with one that is infinite or no number.
+        The loss before each update. Training that diverged has ended with one that is infinite or no number.
     """
     from tqdm import tqdm
 
@@ -68,11 +68,11 @@ def learn(
         steps.param_groups[0]["lr"] = rate * (1.0 - 0.9 * update / updates)
         steps.zero_grad()
         value = loss()
+        losses.append(float(value.detach()))
+        if not math.isfinite(losses[-1]) or done(losses):
+            break  # the network stays as it was when this loss was measured
         value.backward()
         nn.utils.clip_grad_norm_(network.parameters(), clip_norm)
         steps.step()
-        losses.append(float(value.detach()))
-        if not math.isfinite(losses[-1]) or done(losses):
-            break
     network.eval()
     return losses

@@ -32,9 +32,27 @@ Problem = Literal["copying", "adding"]
 SYMBOLS = 8  # how many there are to copy
 CHANCE = {"copying": 1.0 / SYMBOLS, "adding": 1.0 / 6.0}  # accuracy, and variance of the sum
 _HIDDEN, _BATCH = 32, 32
-_STEPS_READ = 20_000  # steps of a sequence that training at one length reads: its updates times the length
-_MOST_UPDATES = 400  # at one length
-_ENOUGH = {"copying": 0.05, "adding": 0.005}  # loss at which training ends
+
+
+@dataclass(frozen=True)
+class _Effort:
+    """What a problem is trained with; adding takes longer to learn, and another rate.
+
+    Attributes:
+        budget: steps of a sequence that training at one length reads: its updates times the length.
+        most_updates: at one length.
+        later_rate: learning rate at all lengths but the first: what was learned before is to be kept.
+        enough: loss at which training ends.
+    """
+
+    budget: int
+    most_updates: int
+    later_rate: float
+    enough: float
+
+
+_EFFORTS = {"copying": _Effort(60_000, 400, 0.005, 0.05), "adding": _Effort(250_000, 600, 0.01, 0.005)}
+_FIRST_RATE = 0.02
 
 
 def copying(batch: int, lag: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -134,27 +152,29 @@ def solve(
     cell: Cell,
     lengths: Sequence[int],
     generator: torch.Generator,
-    budget: int = _STEPS_READ,
+    budget: int | None = None,
 ) -> Result:
     """Train a cell at growing lengths, each time from where the length before left it, and score it at each.
 
     The plain cell starts as PyTorch starts it, gated ones keep for up to the longest length. At each length
-    training reads as many steps, `budget`, or fewer if the problem is solved before or seen often enough.
+    training reads as many steps, `budget` (60,000 of copying and 250,000 of adding), or fewer if the problem
+    is solved before or seen often enough.
     """
+    effort = _EFFORTS[problem]
     start = keeping_up_to(max(lengths)) if cell in ("lstm", "gru") else pytorch_start
     solver = Solver(problem, cell, start, generator)
 
     def enough(losses: list[float]) -> bool:
-        return len(losses) >= 5 and sum(losses[-5:]) / 5 < _ENOUGH[problem]
+        return len(losses) >= 5 and max(losses[-5:]) < effort.enough
 
     scores, updates = {}, {}
-    rate = 0.02
+    rate = _FIRST_RATE
     for length in sorted(lengths):
-        most = max(1, min(_MOST_UPDATES, budget // length))
+        most = max(1, min(effort.most_updates, (budget or effort.budget) // length))
         name = f"{problem} {cell} {length}"
         losses = learn(solver, partial(solver.loss, length), most, rate, name=name, done=enough)
         scores[length], updates[length] = solver.score(length), len(losses)
-        rate = 0.005  # what was learned at shorter lengths is to be kept
+        rate = effort.later_rate
     return Result(problem, cell, scores, updates)
 
 
@@ -162,7 +182,7 @@ def solve_all(
     lengths: Sequence[int],
     generator: torch.Generator,
     cells: Sequence[Cell] = ("rnn_tanh", "gru", "lstm"),
-    budget: int = _STEPS_READ,
+    budget: int | None = None,
 ) -> Iterator[Result]:
     """Both problems with every cell, one after another."""
     for problem in get_args(Problem):
