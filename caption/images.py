@@ -219,6 +219,8 @@ def _read_heif(name: str, file: BinaryIO) -> Image.Image:
     if not _has_readable_types(file):
         raise ValueError("an item in it is of no type that can be read")
     found = pi_heif.open_heif(file)
+    if not len(found):  # libheif passed over all that it has
+        raise InputError(name, "holds no picture that can be read")
     _require_size(name, found.size, "HEIF")
     return found.to_pillow()
 

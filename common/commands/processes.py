@@ -66,11 +66,8 @@ class Helpers(Generic[Item, Result]):
     def __enter__(self) -> Helpers[Item, Result]:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self._end()
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def start(self) -> None:
         """Start them now, and wait until they are ready."""
@@ -140,15 +137,14 @@ class Helpers(Generic[Item, Result]):
         return self._up.value if self.count and self._up is not None else 0
 
     def close(self) -> None:
-        """Let them end; none is started any more."""
+        """End them at once, whatever they do: nobody waits for it any more. None is started any more.
+
+        One that is still starting would otherwise look for what this process has put away already.
+        """
         self.count = 0
+        processes = [] if self._pool is None else list((self._pool._processes or {}).values())
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
-
-    def _end(self) -> None:
-        """End them at once, whatever they do: nobody waits for it any more."""
-        processes = [] if self._pool is None else list((self._pool._processes or {}).values())
-        self.close()
         for process in processes:
             process.terminate()
 

@@ -121,6 +121,11 @@ def test_a_kind_that_cannot_be_read_is_not_called_damaged() -> None:
     assert failure(io.BytesIO(data)) == "picture: cannot be read (Unsupported BMP pixel depth (2))"
 
 
+def test_a_heif_file_of_kinds_that_libheif_passes_over_says_so() -> None:
+    data = (SAMPLES / "turned-6.heic").read_bytes().replace(b"hvc1", b"unci")  # uncompressed
+    assert failure(io.BytesIO(data)) == "picture: holds no picture that can be read"
+
+
 @pytest.mark.parametrize("orientation", [1, 3, 5, 6, 8])
 def test_avif_is_turned_once(orientation: int, tmp_path: Path) -> None:
     if not features.check("avif"):

@@ -264,6 +264,23 @@ def test_who_stops_early_need_not_wait_for_the_rest() -> None:
         results.close()
 
 
+def test_helpers_that_are_still_starting_when_all_is_done_end_without_a_word(
+    tmp_path: Path, light: Path
+) -> None:
+    script = tmp_path / "short.py"
+    script.write_text(
+        "from common.commands.processes import Helpers\n"
+        "from tests.common.commands.test_processes import square_maker, whose_square\n"
+        "if __name__ == '__main__':\n"
+        "    with Helpers(square_maker, 2, patience=0.0) as helpers:\n"
+        "        print(len(list(helpers.work(whose_square, range(10)))))\n"
+        "    del helpers\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(light), str(ROOT)])}
+    ended = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=environment)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "10\n", "")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is not to be had")
 def test_a_killed_process_leaves_no_helper(tmp_path: Path, light: Path) -> None:
     script = tmp_path / "night.py"
