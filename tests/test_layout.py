@@ -270,7 +270,9 @@ def test_every_link_in_a_readme_leads_somewhere() -> None:
             assert "://" in target or (page.parent / target).exists(), f"{page.name}: {target}"
 
 
-@pytest.mark.parametrize("command", ["ruff check", "ruff format --check", "mypy"])
+@pytest.mark.parametrize(
+    "command", ["ruff check", "ruff format --check", pytest.param("mypy", marks=pytest.mark.slow)]
+)
 def test_the_linters_are_content(command: str) -> None:
     arguments = [sys.executable, "-m", *command.split()]
     done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True)
@@ -278,7 +280,7 @@ def test_the_linters_are_content(command: str) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a shell script")
-def test_continuous_integration_runs_the_second_command_of_the_readme(tmp_path: Path) -> None:
+def test_continuous_integration_runs_the_second_command_of_the_readme_and_mypy(tmp_path: Path) -> None:
     (tmp_path / ".ci").mkdir()
     (tmp_path / ".ci" / "run").write_bytes((ROOT / ".ci" / "run").read_bytes())
     readme = (
@@ -288,5 +290,12 @@ def test_continuous_integration_runs_the_second_command_of_the_readme(tmp_path: 
     (tmp_path / "README.md").write_text(readme)
     done = subprocess.run(["bash", tmp_path / ".ci" / "run"], capture_output=True, text=True)
     assert (done.stdout, done.returncode) == ("second\n", 3)
+    (tmp_path / "README.md").write_text(readme.replace("exit 3", "true"))
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text("#!/bin/sh\necho $@\nexit 4\n")
+    python.chmod(0o755)
+    done = subprocess.run(["bash", tmp_path / ".ci" / "run"], capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("second\n-m mypy\n", 4)
     (tmp_path / "README.md").write_text("# None\n")
     assert subprocess.run(["bash", tmp_path / ".ci" / "run"], capture_output=True).returncode == 1

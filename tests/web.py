@@ -1,4 +1,4 @@
-"""Servers for tests, on this machine: of the web, one that drops what it sends, and of S3."""
+"""Servers for tests, on this machine: the web, one that drops what it sends, S3; and who asks pages."""
 
 from __future__ import annotations
 
@@ -8,8 +8,21 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from gradio_client import Client
+
+PATIENCE = 120.0  # seconds that an answer may take where a machine has other things to do
+
+
+def client_of(address: str, **options: Any) -> Client:
+    """Somebody who asks a page and is patient; options as of `gradio_client.Client`."""
+    from gradio_client import Client
+
+    return Client(address, verbose=False, httpx_kwargs={"timeout": PATIENCE}, **options)
 
 
 class Web(ThreadingHTTPServer):

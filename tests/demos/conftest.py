@@ -11,6 +11,7 @@ import pytest
 import torch
 from gradio_client import Client
 from tiny_models import sentence, tiny, tiny_captioner
+from web import client_of
 
 from caption import Captioner
 from demos import caption_page, speech_page
@@ -21,7 +22,7 @@ from speech import Recognizer
 @pytest.fixture(scope="session")
 def speech_client() -> Iterator[Client]:
     address, close = serve(lambda: speech_page.build_app(tiny()), block=False)
-    yield Client(address, verbose=False)
+    yield client_of(address)
     close()
 
 
@@ -33,7 +34,7 @@ def captioner() -> Captioner:
 @pytest.fixture(scope="session")
 def caption_client(captioner: Captioner) -> Iterator[Client]:
     address, close = serve(lambda: caption_page.build_app(captioner), block=False)
-    yield Client(address, verbose=False)
+    yield client_of(address)
     close()
 
 

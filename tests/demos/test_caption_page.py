@@ -12,6 +12,7 @@ import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
+from web import client_of
 
 from caption import Captioner, DescribeOptions
 from demos import caption_page
@@ -89,7 +90,7 @@ def test_the_page_searches_as_the_command_was_told_to(captioner: Captioner, tmp_
     address, close = serve(
         lambda: caption_page.build_app(captioner, DescribeOptions(prefix=prefix)), block=False
     )
-    text, *_ = Client(address, verbose=False).predict([handle_file(path)], 2, api_name="/describe")
+    text, *_ = client_of(address).predict([handle_file(path)], 2, api_name="/describe")
     close()
     assert text.startswith(prefix)
 

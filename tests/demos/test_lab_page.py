@@ -13,6 +13,7 @@ import torch
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from tiny_models import tiny
+from web import client_of
 
 from caption import Captioner
 from common.core.recurrent import RecurrentStack
@@ -28,7 +29,7 @@ from speech import load_audio
 @pytest.fixture(scope="module")
 def client(captioner: Captioner) -> Iterator[Client]:
     address, close = serve(lambda: lab_page.build_app(tiny(), captioner), block=False)
-    yield Client(address, verbose=False)
+    yield client_of(address)
     close()
 
 

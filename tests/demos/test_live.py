@@ -15,6 +15,7 @@ import httpx
 import numpy as np
 import pytest
 from tiny_models import tiny
+from web import PATIENCE
 
 from demos import speech_page
 from demos.live import MOST_TEXTS, LiveTexts
@@ -152,7 +153,7 @@ def test_no_sound_is_lost_while_calls_run(
     monkeypatch.setattr(recognizer.finder, "words", slowly)
     address, close = serve(lambda: speech_page.build_app(recognizer), block=False)
     try:
-        config = httpx.get(f"{address}config").json()
+        config = httpx.get(f"{address}config", timeout=PATIENCE).json()
         (component,) = [one["id"] for one in config["components"] if one["props"].get("server_fns")]
         (tmp_path / "browser.js").write_text(BROWSER)
         (tmp_path / "said").write_bytes(said.astype("<i2").tobytes())

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from gradio_client import Client, handle_file
 from tiny_models import tiny
+from web import PATIENCE, client_of
 
 from caption import Captioner
 from common.commands.command import load_page
@@ -57,7 +58,7 @@ def test_uploads_are_gone_when_the_page_ends(recording: Path) -> None:
     others = set(Path(before).iterdir()) if before else set()
     address, close = serve(lambda: speech_page.build_app(tiny()), block=False)
     (uploads,) = set(Path(os.environ["GRADIO_TEMP_DIR"]).iterdir()) - others
-    Client(address, verbose=False).predict(handle_file(recording), api_name="/transcribe")
+    client_of(address).predict(handle_file(recording), api_name="/transcribe")
     assert list(uploads.rglob("speech.wav"))
     close()
     assert not uploads.exists()
@@ -80,13 +81,13 @@ def test_two_pages_in_one_process_keep_their_uploads_apart(recording: Path) -> N
     root = Path(os.environ["GRADIO_TEMP_DIR"])
     others = set(root.rglob("speech.wav"))
     for address, _ in pages:
-        Client(address, verbose=False).predict(handle_file(recording), api_name="/transcribe")
+        client_of(address).predict(handle_file(recording), api_name="/transcribe")
     uploads = sorted(set(root.rglob("speech.wav")) - others, key=lambda path: path.stat().st_mtime)
     one, other = (path.parents[1] for path in uploads)
     assert one != other and one.parent == other.parent == root
     pages[1][1]()
     assert (one.exists(), other.exists()) == (True, False)
-    text, *_ = Client(pages[0][0], verbose=False).predict(handle_file(recording), api_name="/transcribe")
+    text, *_ = client_of(pages[0][0]).predict(handle_file(recording), api_name="/transcribe")
     assert text
     pages[0][1]()
     assert not one.exists()
@@ -118,10 +119,9 @@ def test_a_page_takes_no_upload_above_its_bound(
     monkeypatch.setattr("demos.shell.LARGEST_UPLOAD", 1000)
     address, close = serve(lambda: speech_page.build_app(tiny()), block=False)
     try:
-        answers = [
-            httpx.post(f"{address}gradio_api/upload", files={"files": ("a.wav", bytes(size))}).status_code
-            for size in (900, 2000)
-        ]
+        place = f"{address}gradio_api/upload"
+        sounds = [{"files": ("a.wav", bytes(size))} for size in (900, 2000)]
+        answers = [httpx.post(place, files=sound, timeout=PATIENCE).status_code for sound in sounds]
     finally:
         close()
     assert answers == [200, 413]

@@ -15,6 +15,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from recordings import tone, write
 from tiny_models import tiny
+from web import PATIENCE, client_of
 
 from demos import speech_page
 from demos.sound import RATE, loudness, paint, spikes, write_wav
@@ -35,8 +36,10 @@ def test_what_is_played_is_the_recording(speech_client: Client, recording: Path)
     address = f"{speech_client.src.rstrip('/')}{shown['audio']}"
     with wave.open(str(recording)) as file:
         expected = file.readframes(24_000)
-    assert httpx.get(address).content[-len(expected) :] == expected
-    part = httpx.get(address, headers={"Range": "bytes=100-199"})  # a player asks for where it goes on
+    assert httpx.get(address, timeout=PATIENCE).content[-len(expected) :] == expected
+    part = httpx.get(
+        address, headers={"Range": "bytes=100-199"}, timeout=PATIENCE
+    )  # a player asks for where it goes on
     assert (part.status_code, len(part.content)) == (206, 100)
 
 
@@ -106,10 +109,9 @@ def test_a_recording_that_is_too_long_says_so(
 
 def test_twenty_people_are_served_in_order_and_none_fails(speech_client: Client, recording: Path) -> None:
     address = speech_client.src
-    patience = {"timeout": 60.0}  # as a browser has it
-    people = [Client(address, verbose=False, download_files=False, httpx_kwargs=patience) for _ in range(20)]
+    people = [client_of(address, download_files=False) for _ in range(20)]
     jobs = [one.submit(handle_file(recording), api_name="/transcribe") for one in people]
-    texts = {job.result(timeout=120)[0] for job in jobs}
+    texts = {job.result(timeout=PATIENCE)[0] for job in jobs}
     assert len(texts) == 1
 
 

@@ -238,7 +238,7 @@ def test_what_opus_is_to_drop_at_its_beginning_is_not_missing() -> None:
     end, head = data.index(b"OggS", 4), data.index(b"OpusHead")
     data[head + 10 : head + 12] = (60_000).to_bytes(2, "little")
     data[22:26] = bytes(4)
-    data[22:26] = ogg_checksum(data[:end]).to_bytes(4, "little")
+    data[22:26] = ogg_checksum(bytes(data[:end])).to_bytes(4, "little")
     reader = AudioReader(io.BytesIO(data))
     assert sum(piece.shape[1] for piece in reader) / SAMPLE_RATE == pytest.approx(1.75, abs=0.05)
     assert reader.warnings == []
