@@ -142,9 +142,10 @@ class Helpers(Generic[Item, Result]):
         One that is still starting would otherwise look for what this process has put away already.
         """
         self.count = 0
-        processes = [] if self._pool is None else list((self._pool._processes or {}).values())
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+        if self._pool is None:
+            return
+        processes = list((self._pool._processes or {}).values())  # a pool that is shut down has none
+        self._pool.shutdown(wait=False, cancel_futures=True)
         for process in processes:
             process.terminate()
 

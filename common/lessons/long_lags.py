@@ -157,8 +157,8 @@ def solve(
     """Train a cell at growing lengths, each time from where the length before left it, and score it at each.
 
     The plain cell starts as PyTorch starts it, gated ones keep for up to the longest length. At each length
-    training reads as many steps, `budget` (60,000 of copying and 250,000 of adding), or fewer if the problem
-    is solved before or seen often enough.
+    training reads as many steps, `budget` or what is the problem's own, or fewer if the problem is solved
+    before or seen often enough.
     """
     effort = _EFFORTS[problem]
     start = keeping_up_to(max(lengths)) if cell in ("lstm", "gru") else pytorch_start

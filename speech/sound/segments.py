@@ -160,7 +160,7 @@ class Splitter:
     def _quietest(self) -> int:
         """The quietest window in the second half of the open segment, which has no pause."""
         start = (self._start() + self.seen) // 2
-        samples = self.samples[(start - self.first) * WINDOW : (self.seen - self.first) * WINDOW]
+        samples = self._samples(start, self.seen)
         energy = samples.view(1, 1, -1, WINDOW).square().mean(dim=-1)
         energy = nn.functional.avg_pool1d(energy.squeeze(0), 3, stride=1)  # a dip of 0.1 s, not a lone zero
         return start + 1 + int(energy.argmin())
@@ -181,14 +181,18 @@ class Splitter:
         spoken = self.probabilities[start - self.first : end - self.first]
         if sum(one >= self.options.quiet for one in spoken) < self.options.least_windows:
             return False
-        samples = self.samples[(start - self.first) * WINDOW : (end - self.first) * WINDOW]
+        samples = self._samples(start, end)
         return not is_silence(float(samples.max() - samples.min()))
 
     def _segment(self, end: int) -> SoundSegment:
         """The open segment up to the window `end`."""
         start = self._start()
-        samples = self.samples[(start - self.first) * WINDOW : (end - self.first) * WINDOW]
+        samples = self._samples(start, end)
         return SoundSegment(start * WINDOW / SAMPLE_RATE, samples.clone())
+
+    def _samples(self, start: int, end: int) -> Tensor:
+        """The samples of the windows from `start` up to `end`."""
+        return self.samples[(start - self.first) * WINDOW : (end - self.first) * WINDOW]
 
     def _start(self) -> int:
         """The window with which the open segment starts, its context included."""
