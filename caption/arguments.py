@@ -220,6 +220,14 @@ def _add_decoding_options(parser: argparse.ArgumentParser, batch_size: int) -> N
         help="captions are ranked by log-probability / words ** P; higher favours long ones (%(default)s)",
     )
     group.add_argument(
+        "--insist",
+        type=float,
+        default=defaults.insist,
+        metavar="X",
+        help="how much it weighs that the encoder believes to see what the likeliest caption leaves out; "
+        "0 leaves it out (%(default)s)",
+    )
+    group.add_argument(
         "--doubt",
         type=share,
         default=defaults.doubt,

@@ -19,6 +19,7 @@ from torch import Tensor
 from caption.bundled import BUNDLED
 from caption.images import SIZE, Source, is_blank, load_image
 from caption.model.doubt import says_less
+from caption.model.naming import insisted
 from caption.model.network import CaptionConfig, CaptionNetwork, Decoder, DecoderState, Scene
 from caption.model.text import END, START, UNKNOWN, Vocabulary, tokenize
 from caption.options import DescribeOptions
@@ -130,14 +131,24 @@ class Captioner:
         with stage(NETWORK):
             grid = self._grid([one for one, nothing in zip(loaded, blank, strict=True) if not nothing])
         with stage(SEARCH):
-            decoder = self.network.decoder
-            found = search(decoder, decoder.look(grid), options, prefix)
-            captions = [self._caption(prefix, hypotheses) for hypotheses in found]
-            if options.doubt and not prefix and not options.nucleus and self.network.config.classes:
-                named = zip(captions, decoder.concepts.name(grid), strict=True)
-                captions = [_doubted(caption, *name, options.doubt) for caption, name in named]
+            captions = self._search(grid, options, prefix)
         left = iter(captions)
         return [NOTHING if nothing else next(left) for nothing in blank]
+
+    def _search(self, grid: Tensor, options: DescribeOptions, prefix: Sequence[int]) -> list[Caption]:
+        """The captions of pictures by what the encoder sees and what it believes."""
+        decoder = self.network.decoder
+        scene = decoder.look(grid)
+        found = search(decoder, scene, options, prefix)
+        if prefix or options.nucleus or not self.network.config.classes:
+            return [self._caption(prefix, hypotheses) for hypotheses in found]
+        names = decoder.concepts.name(grid)
+        if options.insist:
+            beam = _beam_options(decoder, options, len(prefix))
+            found = insisted(decoder, scene, found, names, self.vocabulary, beam, options.insist)
+        captions = [self._caption(prefix, hypotheses) for hypotheses in found]
+        named = zip(captions, names, strict=True)
+        return [_doubted(caption, *name, options.doubt) for caption, name in named]
 
     @torch.inference_mode()
     def look(self, pictures: Sequence[Picture]) -> Scene:
@@ -259,7 +270,7 @@ def search(
         prefix: symbols that every caption begins with; they are not in the hypotheses.
     """
     most = max(0, options.most_words - len(prefix))
-    found = (_draw if options.nucleus else _search)(decoder, scene, options, prefix, most + 1)
+    found = (_draw if options.nucleus else _search)(decoder, scene, options, prefix)
     # A caption that the limit cut off has one word more, where its end could have been.
     return [
         [
@@ -272,26 +283,32 @@ def search(
     ]
 
 
-def _search(
-    decoder: Decoder, scene: Scene, options: DescribeOptions, prefix: Sequence[int], most_steps: int
-) -> list[list[Hypothesis]]:
-    """The likeliest captions, as many as the beam is wide."""
-    pictures = len(scene.first)
-    begun, state = _begin(decoder, decoder.begin(scene), prefix, pictures)
-    beam = BeamOptions(
+def _beam_options(decoder: Decoder, options: DescribeOptions, said: int) -> BeamOptions:
+    """How to search for what follows so many words."""
+    most = max(0, options.most_words - said)
+    return BeamOptions(
         width=options.beam,
-        most_steps=most_steps,
-        least_steps=min(max(0, options.fewest_words - len(prefix)), most_steps - 1),
+        most_steps=most + 1,
+        least_steps=min(max(0, options.fewest_words - said), most),
         length_power=options.length_power,
         no_repeat=options.no_repeat,
         once=decoder.nouns,
     )
+
+
+def _search(
+    decoder: Decoder, scene: Scene, options: DescribeOptions, prefix: Sequence[int]
+) -> list[list[Hypothesis]]:
+    """The likeliest captions, as many as the beam is wide."""
+    pictures = len(scene.first)
+    begun, state = _begin(decoder, decoder.begin(scene), prefix, pictures)
+    beam = _beam_options(decoder, options, len(prefix))
     device = scene.first.device
     return beam_search(decoder.step, decoder.reorder, state, pictures, begun, END, beam, device)
 
 
 def _draw(
-    decoder: Decoder, scene: Scene, options: DescribeOptions, prefix: Sequence[int], most_steps: int
+    decoder: Decoder, scene: Scene, options: DescribeOptions, prefix: Sequence[int]
 ) -> list[list[Hypothesis]]:
     """As many captions a picture as the beam is wide, drawn word by word; the likeliest a word first."""
     pictures, captions = len(scene.first), options.beam
@@ -303,7 +320,7 @@ def _draw(
         begun,
         END,
         torch.Generator().manual_seed(options.seed),
-        most_steps=most_steps,
+        most_steps=max(0, options.most_words - len(prefix)) + 1,
         temperature=options.temperature,
         nucleus=options.nucleus,
         device=scene.first.device,

@@ -39,6 +39,9 @@ class DescribeOptions:
         most_words: longest caption.
         fewest_words: shortest caption that is searched; drawn ones may be shorter.
         length_power: captions are ranked by log-probability / words ** power; a high one favours long ones.
+        insist: how much the encoder's belief weighs that a noun is in the picture which the likeliest caption
+            leaves out: another caption that names it may be less likely by so many times the nats by which
+            it is unlikely that the noun is not there. 0: leave it out.
         doubt: a caption with less confidence than this says only what the encoder is sure of, if there is
             anything: "a photograph of a cat". 0: never.
         prefix: words that every caption begins with.
@@ -53,6 +56,7 @@ class DescribeOptions:
     most_words: int = 24
     fewest_words: int = 4
     length_power: float = 0.7
+    insist: float = 4.0
     doubt: float = 0.3
     prefix: str = ""
     no_repeat: int = 0
@@ -66,6 +70,7 @@ class DescribeOptions:
             beam=(1, 100_000),
             most_words=(1, 10_000),
             no_repeat=(0, 10_000),
+            insist=(0.0, 1e6),
             nucleus=(0.0, 1.0),
             temperature=(1e-3, 1e3),
             seed=(0, 2**63 - 1),

@@ -69,7 +69,7 @@ def beam_search(
     reorder: Reorder[S],
     state: S,
     batch: int,
-    start: int,
+    start: int | Tensor,
     end: int,
     options: BeamOptions,
     device: torch.device | str = "cpu",
@@ -83,7 +83,8 @@ def beam_search(
         reorder: carries the state over to the hypotheses that survive.
         state: of the batch before the first symbol, one hypothesis an element.
         batch: elements.
-        start, end: symbols that open and close a sequence.
+        start: symbol that opens every sequence, or (batch,) one for each.
+        end: symbol that closes one.
         options: how to search.
         device: where step and reorder want symbols and indices.
 
@@ -95,7 +96,7 @@ def beam_search(
     reach = 2 * width if width > 1 else 1
     open_: list[list[_Open]] = [[_Open((), (), 0.0)] for _ in range(batch)]
     done: list[list[Hypothesis]] = [[] for _ in range(batch)]
-    symbols = torch.full((batch,), start, dtype=torch.long, device=device)
+    symbols = torch.as_tensor(start, dtype=torch.long, device=device).expand(batch)
     for position in range(1, options.most_steps + 1):
         log_probs, state = step(symbols, state)
         log_probs = _without_repeats(log_probs.cpu(), open_, options)

@@ -273,6 +273,27 @@ def test_no_caption_is_shorter_than_asked(model: Path, photos: list[Path]) -> No
             assert len(captioner.vocabulary.encode(caption.text)) == fewest
 
 
+def test_a_caption_names_what_the_encoder_believes_if_that_weighs_enough(photos: list[Path]) -> None:
+    torch.manual_seed(1)
+    words = (*SPECIAL, "a", "dog", "runs", "cup")
+    captioner = Captioner(CaptionNetwork(tiny_caption_config(words, classes=("cup", ""), beliefs=1)), "tiny")
+    with torch.no_grad():
+        captioner.network.decoder.concepts.classifier.bias.copy_(torch.tensor([50.0, -50.0]))
+        captioner.network.decoder.output_bias[words.index("cup")] -= 20.0
+        captioner.network.decoder.output_bias[END] += 3.0
+    options = DescribeOptions(beam=2, most_words=12, doubt=0.0, insist=0.0)
+    likeliest = captioner.describe(photos[0], options)
+    naming = captioner.describe(photos[0], dataclasses.replace(options, insist=4.0))
+    assert "cup" not in likeliest.text.split() and "cup" in naming.text.split()
+    assert naming.log_prob < likeliest.log_prob
+    assert [one.text for one in naming.alternatives] == [likeliest.text]
+    for unheard in (
+        dataclasses.replace(options, insist=4.0, prefix="a"),
+        dataclasses.replace(options, insist=0.1),
+    ):
+        assert "cup" not in captioner.describe(photos[0], unheard).text.split()
+
+
 def test_a_doubted_caption_gives_way_and_stands_among_the_runners_up(photos: list[Path]) -> None:
     torch.manual_seed(1)
     words = (*SPECIAL, "a", "dog", "runs", "cup")
