@@ -169,6 +169,16 @@ def draw(step: object, count: int, seed: int = 1, **how: float) -> list[Hypothes
 PROBABILITIES = [0.0, 0.1, 0.6, 0.3]
 
 
+@given(seed=st.integers(0, 2**31), starts=st.lists(st.sampled_from(SYMBOLS), min_size=3, max_size=3))
+def test_each_sequence_may_begin_with_a_symbol_of_its_own(seed: int, starts: list[int]) -> None:
+    tables, options = Tables(seed, batch=3), BeamOptions(width=2, most_steps=4)
+    begun = tables.begin([0, 1, 2])
+    together = beam_search(tables.step, tables.reorder, begun, 3, torch.tensor(starts), END, options)
+    for element, (start, found) in enumerate(zip(starts, together, strict=True)):
+        alone = beam_search(tables.step, tables.reorder, begun[[element]], 1, start, END, options)
+        assert [one.symbols for one in found] == [one.symbols for one in alone[0]]
+
+
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
 def test_draws_follow_the_distribution(temperature: float) -> None:
     step, _ = fixed(PROBABILITIES)
