@@ -27,6 +27,9 @@ class DecodingOptions:
             the model has no words, any letters.
         temperature: the network's log-probabilities are divided by it before words are sought; above 1 it is
             taken as less sure than it says it is (Guo et al. 2017, arXiv:1706.04599).
+        prior_weight: of the log-probability that the network's symbols have in the texts that it learned
+            from, which is taken from the network's answer: it expects what it read there, and what is likely
+            the language model knows better.
         lm_weight: of the language model's log-probabilities beside the network's.
         judge_share: where the model has a judge (a recurrent language model that reads the texts that are
             followed), its share in the probability of a word, from 0 to 1; 0 leaves it out.
@@ -43,9 +46,10 @@ class DecodingOptions:
     min_prob: float = 3e-3
     words: bool = True
     temperature: float = 1.2
-    lm_weight: float = 0.5
+    prior_weight: float = 0.4
+    lm_weight: float = 0.6
     judge_share: float = 0.7
-    word_bonus: float = 1.5
+    word_bonus: float = 2.0
     open_vocabulary: bool = True
     unknown_letter_penalty: float = 2.5
     hotwords: tuple[str, ...] = ()
@@ -59,6 +63,7 @@ class DecodingOptions:
             beam_margin=(0.0, 1e6),
             min_prob=(0.0, 1.0),
             temperature=(1e-3, 1e3),
+            prior_weight=(0.0, 100.0),
             lm_weight=(0.0, 100.0),
             judge_share=(0.0, 1.0),
             word_bonus=(-100.0, 100.0),

@@ -79,7 +79,8 @@ class WordFinder:
                 spelled = model.spelled(subwords) if isinstance(model, NgramModel) else None
                 words = model.vocabulary[len(SPECIAL) :]
                 lexicon = Lexicon(dict.fromkeys(words, 0.0), subwords, spelled)
-            decoder = Decoder(options, subwords, lexicon, model, self._judge_for(options))
+            frequencies = self.acoustic.network.config.frequencies
+            decoder = Decoder(options, subwords, lexicon, model, self._judge_for(options), frequencies)
             self._decoders = dict([*self._decoders.items(), (options, decoder)][-_KEPT:])
         return self._decoders[options]
 

@@ -10,7 +10,7 @@ import torch
 from common.errors import InputError, OptionError
 from common.models.files import Storage, find_model, read_model, write_model
 
-_MAY_DIFFER = {"dropout"}  # matters in training alone
+_MAY_DIFFER = {"dropout", "frequencies"}  # of the training, not of the shape
 
 
 def average(
@@ -27,7 +27,7 @@ def average(
     et al. 2022, "Model soups", arXiv:2203.05482). Only the weights and their configuration are written.
 
     Args:
-        models: bundled names or model directories; shape and dropout are the last one's.
+        models: bundled names or model directories; the configuration is that of the last one.
         shares: of each in the mean; their sum need not be 1. None: all count the same.
         output: model directory to write.
         bundled: where models with a name lie.

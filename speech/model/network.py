@@ -41,6 +41,8 @@ class SpeechConfig:
         hidden_size: units of one direction of one LSTM layer.
         lower_layers, upper_layers: of the two bidirectional LSTM stacks.
         dropout: of features between layers, at all steps of an utterance, in training.
+        frequencies: how often each symbol stands in the texts that it learned from, as a share of all of
+            them; that of the blank is not known and 0. None at all where nothing was counted.
     """
 
     symbols: tuple[str, ...]
@@ -54,6 +56,7 @@ class SpeechConfig:
     lower_layers: int = 2
     upper_layers: int = 3
     dropout: float = 0.1
+    frequencies: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         check(
@@ -67,6 +70,10 @@ class SpeechConfig:
             upper_layers=(1, 64),
             dropout=(0.0, 0.99),
         )
+        if len(self.frequencies) not in (0, len(self.symbols)):
+            raise InputError("frequencies", f"are {len(self.frequencies)} for {len(self.symbols)} symbols")
+        if not all(0.0 <= frequency <= 1.0 for frequency in self.frequencies):
+            raise InputError("frequencies", "must lie between 0 and 1")
 
     @property
     def step_seconds(self) -> float:

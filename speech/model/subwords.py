@@ -154,6 +154,21 @@ class Subwords:
         )
 
 
+def symbol_frequencies(words: Mapping[str, int], subwords: Subwords) -> tuple[float, ...]:
+    """How often each symbol is written, as a share of all of them: what `SpeechConfig` keeps.
+
+    Args:
+        words: how often each normalised word occurs.
+        subwords: that write them.
+    """
+    counts = [0] * len(subwords.symbols)
+    for word, count in words.items():
+        for symbol in subwords.spell(word):
+            counts[symbol] += count
+    total = max(1, sum(counts))
+    return tuple(round(count / total, 6) for count in counts)
+
+
 def learn_subwords(words: Mapping[str, int], size: int) -> tuple[str, ...]:
     """The symbols that write words in few pieces.
 

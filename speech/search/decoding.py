@@ -12,6 +12,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from rapidfuzz.distance import Levenshtein
 from rapidfuzz.process import cdist
 from torch import Tensor
@@ -27,6 +28,9 @@ from speech.search.word_search import TextHypothesis, WordSearch
 
 _NEVER = -math.inf
 
+# Added to the shares of symbols in texts: some stand there hardly ever.
+_RAREST = 1e-5
+
 # A grammar's phrase was said unless the network is this sure that nothing was.
 _SILENCE = math.log(0.9)
 
@@ -40,6 +44,7 @@ class Decoder:
         lexicon: the words that the model knows; None if it knows none: then texts are any letters.
         language_model: scores words by those before them; None leaves it to the lexicon's frequencies.
         judge: scores texts of known words once more; None leaves them as they are.
+        frequencies: of the symbols in the texts that the network learned from; see `SpeechConfig`.
 
     Raises:
         InputError: if the grammar's file or a hotword cannot be used, or there is no lexicon for hotwords.
@@ -52,8 +57,10 @@ class Decoder:
         lexicon: Lexicon | None = None,
         language_model: WordModel | NgramModel | None = None,
         judge: TextJudge | None = None,
+        frequencies: Sequence[float] = (),
     ) -> None:
         self.options, self.subwords = options, subwords
+        self.handicaps = handicaps(frequencies, options.prior_weight)
         self.phrases = None if options.grammar is None else read_grammar(options.grammar)
         if options.hotwords and lexicon is None:
             raise OptionError("hotword", "needs a model with a lexicon, which this one does not have")
@@ -80,7 +87,7 @@ class Decoder:
     def decode_batch(self, utterances: Sequence[Tensor]) -> list[list[TextHypothesis]]:
         """As for one utterance, for many together: for known words several times faster than one by one."""
         if self.words is not None:
-            return self.words(utterances)
+            return self.words([without_prior(one, self.handicaps) for one in utterances])
         return [self._one(log_probs) for log_probs in utterances]
 
     def _one(self, log_probs: Tensor) -> list[TextHypothesis]:
@@ -93,6 +100,35 @@ class Decoder:
             symbols = tuple(collapse(best.indices.tolist()))
             return [TextHypothesis(self.subwords.decode(symbols), symbols, score, score)]
         return prefix_beam_search(log_probs, self.subwords, self.options.beam)
+
+
+def handicaps(frequencies: Sequence[float], weight: float) -> Tensor | None:
+    """What is taken from the log-probability of each symbol for being frequent in training.
+
+    CTC's answer is a posterior: it holds how likely a symbol is in the texts of training. Where a language
+    model says how likely words are, that counts twice, and for other texts wrongly (Miao, Gowayyed and Metze
+    2015, "EESEN", arXiv:1507.08240, divide by the prior of each symbol). The mean over the symbols of those
+    texts is 0, and so is the blank's: a text is as long as it was.
+
+    Args:
+        frequencies: of the symbols, as shares of all; the blank's is not looked at.
+        weight: of their logarithms.
+
+    Returns:
+        (symbols,), or None where nothing is taken.
+    """
+    if not frequencies or weight == 0.0:
+        return None
+    shares = torch.tensor(frequencies)
+    logarithms = (shares + _RAREST).log()
+    handicap = weight * (logarithms - (shares * logarithms).sum())
+    handicap[BLANK] = 0.0
+    return handicap
+
+
+def without_prior(log_probs: Tensor, handicap: Tensor | None) -> Tensor:
+    """Log-probabilities (steps, symbols) of symbols with their handicap (symbols,)."""
+    return log_probs if handicap is None else (log_probs - handicap).log_softmax(dim=-1)
 
 
 def greedy(log_probs: Tensor, steps: Tensor, subwords: Subwords) -> list[str]:

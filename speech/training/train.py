@@ -26,7 +26,7 @@ from common.training.schedule import decayed
 from speech.bundled import BUNDLED
 from speech.measuring.scoring import error_rates
 from speech.model.network import SpeechConfig, SpeechNetwork, config_from_model, consistency_loss, ctc_loss
-from speech.model.subwords import LETTER_SYMBOLS, Subwords, learn_subwords
+from speech.model.subwords import LETTER_SYMBOLS, Subwords, learn_subwords, symbol_frequencies
 from speech.options import TrainOptions
 from speech.search.decoding import greedy
 from speech.training.augmentation import Augmentation
@@ -221,7 +221,8 @@ def _network(
     wanted = options.subwords or (len(old.symbols) if old else _SUBWORDS)
     symbols = old.symbols if old and len(old.symbols) == wanted else learn_subwords(words, wanted)
     shape = {name: value for name in _SHAPE if (value := getattr(options, name)) is not None}
-    config = replace(old or SpeechConfig(symbols, phones), symbols=symbols, **shape)
+    frequencies = symbol_frequencies(words, Subwords(symbols))
+    config = replace(old or SpeechConfig(symbols, phones), symbols=symbols, frequencies=frequencies, **shape)
     network = SpeechNetwork(config)
     if weights:
         taken, drawn = take_over(network, weights)

@@ -28,11 +28,13 @@ def write_random(directory: Path, seed: int, **shape: object) -> dict[str, torch
 
 def test_the_mean_weighs_each_model_by_its_share(tmp_path: Path) -> None:
     first = write_random(tmp_path / "first", 1)
-    second = write_random(tmp_path / "second", 2, dropout=0.3)
+    heard = (1.0, *[0.0] * (len(LETTER_SYMBOLS) - 1))
+    second = write_random(tmp_path / "second", 2, dropout=0.3, frequencies=heard)
     models = [str(tmp_path / "first"), str(tmp_path / "second")]
     assert main(["average", *models, "--shares", "3", "1", "--output", str(tmp_path / "mean")]) == 0
     config, mean = read_model(tmp_path / "mean")
     assert config["dropout"] == 0.3
+    assert config["frequencies"] == list(heard)
     assert mean.keys() == first.keys()
     for name, tensor in mean.items():
         torch.testing.assert_close(tensor, 0.75 * first[name] + 0.25 * second[name], atol=1e-3, rtol=1e-3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from common.errors import InputError
 from speech.model.network import SpeechConfig, SpeechNetwork, consistency_loss, ctc_loss
 from speech.model.subwords import BLANK, LETTER_SYMBOLS, Subwords
 from speech.search.decoding import collapse, greedy
@@ -42,6 +43,12 @@ def test_steps_are_what_the_network_gives(stride: int, kernel: int, join: int) -
         upper, lower = network.forward_with_phones(torch.zeros(1, frames, 8), torch.tensor([frames]))
         for log_probs, steps in (upper, lower):
             assert log_probs.shape[1] == int(steps)
+
+
+@pytest.mark.parametrize("frequencies", [(1.0,), (-0.5,) * len(LETTER_SYMBOLS), (2.0,) * len(LETTER_SYMBOLS)])
+def test_frequencies_are_shares_of_its_symbols(frequencies: tuple[float, ...]) -> None:
+    with pytest.raises(InputError, match="frequencies"):
+        SpeechConfig(LETTER_SYMBOLS, PHONES, frequencies=frequencies)
 
 
 def test_padding_never_reaches_a_transcript() -> None:

@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from speech.model.subwords import BLANK, LETTER_SYMBOLS, LETTERS, Subwords, learn_subwords
+from speech.model.subwords import (
+    BLANK,
+    LETTER_SYMBOLS,
+    LETTERS,
+    Subwords,
+    learn_subwords,
+    symbol_frequencies,
+)
 
 WORDS = {"low": 5, "lower": 2, "newest": 6, "widest": 3}  # the example of Sennrich et al. 2016
 
@@ -74,6 +81,14 @@ def test_many_words_are_spelled_as_one_is(words: list[str], pieces: list[str]) -
 def test_earlier_pieces_are_preferred() -> None:
     subwords = Subwords((*LETTER_SYMBOLS, "bc", "ab", "abc_"))
     assert [subwords.symbols[symbol] for symbol in subwords.spell("abcd")] == ["a", "bc", "d_"]
+
+
+def test_symbols_are_counted_as_often_as_words_are_said() -> None:
+    subwords = Subwords((*LETTER_SYMBOLS, "ab"))
+    frequencies = symbol_frequencies({"abc": 3, "c": 1}, subwords)
+    shares = {subwords.symbols[symbol]: share for symbol, share in enumerate(frequencies) if share}
+    assert shares == {"ab": round(3 / 7, 6), "c_": round(4 / 7, 6)}
+    assert symbol_frequencies({}, subwords) == (0.0,) * len(subwords)
 
 
 def test_what_is_no_letter_cannot_be_written() -> None:

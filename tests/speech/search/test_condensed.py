@@ -62,7 +62,6 @@ def test_hours_of_dull_steps_keep_what_was_heard() -> None:
 def test_a_step_in_which_nothing_is_likely_makes_no_text_longer() -> None:
     log_probs = torch.zeros(5, len(LETTERS)).log_softmax(-1)
     log_probs[0, A] = 0.0
-    (found,) = WordSearch(DecodingOptions(temperature=1.0, min_prob=0.6), Lexicon({"a": -1.0}, LETTERS))(
-        [log_probs]
-    )
+    options = DecodingOptions(temperature=1.0, min_prob=0.6, beam_margin=40.0)
+    (found,) = WordSearch(options, Lexicon({"a": -1.0}, LETTERS))([log_probs])
     assert [one.text for one in found] == ["a", ""]

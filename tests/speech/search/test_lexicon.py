@@ -21,7 +21,7 @@ from speech.language.lexicon import Judge, Lexicon
 from speech.model.subwords import BLANK, LETTER_SYMBOLS, Subwords
 from speech.options import DecodingOptions
 from speech.search import word_search
-from speech.search.decoding import Decoder, collapse, greedy
+from speech.search.decoding import Decoder, collapse, greedy, handicaps, without_prior
 from speech.search.histories import NOTHING, Histories, WordScores
 from speech.search.word_search import TextHypothesis
 
@@ -375,6 +375,29 @@ def test_a_rare_word_that_is_expected_here_is_followed_before_frequent_ones() ->
     model = OneThingToSay(("</s>", "<unknown>", *lexicon.words), "hat")
     assert Decoder(options, LETTERS, lexicon)(log_probs)[0].text == "bat"
     assert Decoder(options, LETTERS, lexicon, model)(log_probs)[0].text == "hat"
+
+
+def test_what_was_frequent_in_training_is_believed_less() -> None:
+    lexicon = ranked(["bat", "cat"])
+    log_probs = spoken("bat")
+    b, c = (LETTERS.spell(word)[0] for word in lexicon.words)
+    log_probs[1, [b, c]] = torch.tensor([0.6, 0.4]).log()
+    frequencies = [1.0 if symbol == b else 0.0 for symbol in range(len(LETTERS))]
+    for weight, text in ((0.0, "bat"), (0.4, "cat")):
+        options = DecodingOptions(beam=4, open_vocabulary=False, prior_weight=weight)
+        assert Decoder(options, LETTERS, lexicon, frequencies=frequencies)(log_probs)[0].text == text
+        # The most probable path is what the network itself says.
+        alone = DecodingOptions(beam=1, prior_weight=weight)
+        assert Decoder(alone, LETTERS, lexicon, frequencies=frequencies)(log_probs)[0].text == "bat"
+
+
+def test_symbols_that_are_equally_frequent_stay_as_probable_as_they_are() -> None:
+    log_probs = log_probs_of(1, 20, 2.0)
+    frequencies = [0.0, *[1 / (log_probs.shape[1] - 1)] * (log_probs.shape[1] - 1)]
+    handicap = handicaps(frequencies, 0.4)
+    torch.testing.assert_close(without_prior(log_probs, handicap), log_probs, atol=1e-5, rtol=1e-5)
+    assert handicaps([], 0.4) is None
+    assert handicaps(frequencies, 0.0) is None
 
 
 def test_a_decoder_can_be_asked_again() -> None:

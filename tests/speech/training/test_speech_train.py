@@ -56,6 +56,7 @@ def test_a_model_is_trained_kept_and_started_from_again(manifest: Path, tmp_path
     assert main(["train", *shared, *sizes, "--epochs", "2", "--run", str(first)]) == 0
     config, _ = read_model(first / "best")
     assert (config["hidden_size"], config["lower_layers"], len(config["phones"])) == (8, 1, 55)
+    assert sum(config["frequencies"]) == pytest.approx(1.0, abs=1e-3)
     assert Recognizer.load(first / "best").transcribe(manifest.parent / "0.wav").duration == 0.6
     again = ["--init", str(first / "best"), "--epochs", "1", "--speeds", "1.0", "--run", str(second)]
     assert main(["train", *shared, *again]) == 0
