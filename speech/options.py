@@ -46,7 +46,7 @@ class DecodingOptions:
     min_prob: float = 3e-3
     words: bool = True
     temperature: float = 1.2
-    prior_weight: float = 0.4
+    prior_weight: float = 0.3
     lm_weight: float = 0.6
     judge_share: float = 0.7
     word_bonus: float = 2.0
