@@ -131,11 +131,11 @@ class Captioner:
         with stage(NETWORK):
             grid = self._grid([one for one, nothing in zip(loaded, blank, strict=True) if not nothing])
         with stage(SEARCH):
-            captions = self._search(grid, options, prefix)
+            captions = self._captions(grid, options, prefix)
         left = iter(captions)
         return [NOTHING if nothing else next(left) for nothing in blank]
 
-    def _search(self, grid: Tensor, options: DescribeOptions, prefix: Sequence[int]) -> list[Caption]:
+    def _captions(self, grid: Tensor, options: DescribeOptions, prefix: Sequence[int]) -> list[Caption]:
         """The captions of pictures by what the encoder sees and what it believes."""
         decoder = self.network.decoder
         scene = decoder.look(grid)
@@ -269,8 +269,12 @@ def search(
         options: how to search; its own `prefix` has become symbols.
         prefix: symbols that every caption begins with; they are not in the hypotheses.
     """
-    most = max(0, options.most_words - len(prefix))
-    found = (_draw if options.nucleus else _search)(decoder, scene, options, prefix)
+    beam = _beam_options(decoder, options, len(prefix))
+    if options.nucleus:
+        found = _draw(decoder, scene, options, prefix, beam.most_steps)
+    else:
+        found = _search(decoder, scene, beam, prefix)
+    most = beam.most_steps - 1
     # A caption that the limit cut off has one word more, where its end could have been.
     return [
         [
@@ -297,18 +301,17 @@ def _beam_options(decoder: Decoder, options: DescribeOptions, said: int) -> Beam
 
 
 def _search(
-    decoder: Decoder, scene: Scene, options: DescribeOptions, prefix: Sequence[int]
+    decoder: Decoder, scene: Scene, beam: BeamOptions, prefix: Sequence[int]
 ) -> list[list[Hypothesis]]:
     """The likeliest captions, as many as the beam is wide."""
     pictures = len(scene.first)
     begun, state = _begin(decoder, decoder.begin(scene), prefix, pictures)
-    beam = _beam_options(decoder, options, len(prefix))
     device = scene.first.device
     return beam_search(decoder.step, decoder.reorder, state, pictures, begun, END, beam, device)
 
 
 def _draw(
-    decoder: Decoder, scene: Scene, options: DescribeOptions, prefix: Sequence[int]
+    decoder: Decoder, scene: Scene, options: DescribeOptions, prefix: Sequence[int], most_steps: int
 ) -> list[list[Hypothesis]]:
     """As many captions a picture as the beam is wide, drawn word by word; the likeliest a word first."""
     pictures, captions = len(scene.first), options.beam
@@ -320,7 +323,7 @@ def _draw(
         begun,
         END,
         torch.Generator().manual_seed(options.seed),
-        most_steps=max(0, options.most_words - len(prefix)) + 1,
+        most_steps=most_steps,
         temperature=options.temperature,
         nucleus=options.nucleus,
         device=scene.first.device,
