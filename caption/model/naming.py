@@ -197,4 +197,7 @@ def _places(wish: Wish, begun: Sequence[Sequence[float]]) -> list[int]:
 def _fits(symbols: Sequence[int], options: BeamOptions) -> bool:
     """Whether a caption keeps the rules of the search where its two parts meet."""
     once = [symbol for symbol in symbols if symbol in options.once]
-    return options.least_steps <= len(symbols) < options.most_steps and len(once) == len({*once})
+    size = options.no_repeat
+    runs = [tuple(symbols[end - size : end]) for end in range(size, len(symbols) + 1)] if size else []
+    alone = len(once) == len({*once}) and len(runs) == len({*runs})
+    return alone and options.least_steps <= len(symbols) < options.most_steps

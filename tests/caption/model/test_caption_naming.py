@@ -95,6 +95,18 @@ def test_what_may_be_said_once_is_not_said_twice_and_limits_hold(decoder: Decode
 
 
 @torch.inference_mode()
+def test_words_in_a_row_do_not_stand_twice_where_that_is_not_allowed(decoder: Decoder, scene: Scene) -> None:
+    wish = Wish(0, (DOG, RUNS), (DOG,))
+    longer = dataclasses.replace(OPTIONS, least_steps=4)
+    [free] = naming(decoder, scene, [wish], longer)
+    assert free is not None and free.symbols.count(DOG) == 2
+    [pairs] = naming(decoder, scene, [wish], dataclasses.replace(longer, no_repeat=2))
+    assert pairs == free  # no two in a row do
+    [single] = naming(decoder, scene, [wish], dataclasses.replace(longer, no_repeat=1))
+    assert single is None or single.symbols.count(DOG) == 1
+
+
+@torch.inference_mode()
 def test_pictures_are_searched_together_as_alone(decoder: Decoder) -> None:
     scene = decoder.look(torch.randn(3, 9, CHANNELS))
     wishes = [Wish(2, (A, RUNS, A), (DOG,)), Wish(0, (AN,), (CUPS,)), Wish(1, (A, A, RUNS, A), (RUNS,))]
