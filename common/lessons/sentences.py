@@ -1,9 +1,11 @@
-"""A sentence becomes a label: sentiment, topic, intent, whatever a file of labelled sentences says.
+"""A sentence becomes a label: is it a question? Or sentiment, topic, intent, whatever a file of them says.
 
-`python -m common.lessons.sentences labelled.tsv`, a file with the columns `text` and `label` (a tab between
-them, no quoting); none ships. A bidirectional LSTM reads the words in order (sequence to vector); beside it
-stands a bag of words, which counts them: logistic regression. What the one knows more than the other is in
-the order. A tenth of the sentences is held out from both, and judges them.
+`python -m common.lessons.sentences`: English sentences from Tatoeba, which ship with the code, without the
+sign at their end; was it a full stop or a question mark? A file of other sentences may be given, with the
+columns `text` and `label` (a tab between them, no quoting). A bidirectional LSTM reads the words in order
+(sequence to vector); beside it stands a bag of words, which counts them: logistic regression. What the one
+knows more than the other is in the order: "he is at home", "is he at home". A tenth of the sentences is held
+out from both, and judges them.
 """
 
 from __future__ import annotations
@@ -26,11 +28,14 @@ from common.core.topologies import ToVector
 from common.errors import InputError
 from common.lessons.drawing import Chart, Line, write_png
 from common.lessons.learning import learn, make_parser, set_up
+from common.lessons.translation import SENTENCES, read_pairs
 
 PADDING, UNKNOWN = 0, 1  # places before the known words'
 _VECTOR, _HIDDEN, _BATCH = 64, 64, 32
 _HELD_OUT = 10  # one of so many sentences is
 _ENOUGH = 2  # times that a word must stand in training to be known
+_SHOWN = 4  # sentences that are printed
+_NAMES = {".": "statement", "?": "question"}
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,14 @@ def read_sentences(path: Path) -> Sentences:
         raise InputError(path, "has one label; there is nothing to tell apart")
     words = [split_words(row["text"] or "") for row in rows]
     return Sentences(words, [names.index(row["label"] or "") for row in rows], names)
+
+
+def questions() -> Sentences:
+    """The English sentences that ship, by the sign at their end, which is taken from them."""
+    said = [english for _, english in read_pairs(SENTENCES)]
+    chosen = [words for words in said if words[-1] in _NAMES and not _NAMES.keys() & {*words[:-1]}]
+    labels = [[*_NAMES].index(words[-1]) for words in chosen]
+    return Sentences([words[:-1] for words in chosen], labels, [*_NAMES.values()])
 
 
 def hold_out(sentences: Sentences, generator: torch.Generator) -> tuple[Sentences, Sentences]:
@@ -155,26 +168,37 @@ class Classifier:
         return learn(self.network, loss, updates, rate, name=type(self.network).__name__)
 
     @torch.no_grad()
-    def accuracy(self, sentences: Sentences) -> float:
-        """The share of sentences whose label it finds."""
+    def right(self, sentences: Sentences) -> list[bool]:
+        """Of each sentence, whether its label is found."""
         found = [int(self.logits([words]).argmax()) for words in sentences.words]
-        return sum(map(int.__eq__, found, sentences.labels)) / len(found)
+        return [*map(int.__eq__, found, sentences.labels)]
+
+    def accuracy(self, sentences: Sentences) -> float:
+        """The share of sentences whose label is found."""
+        return sum(self.right(sentences)) / len(sentences.words)
 
 
 def main() -> int:
     """Train both, print how often each is right, and draw their losses."""
     parser = make_parser("sentences", "Sentences become labels: an LSTM beside a bag of words.")
-    parser.add_argument("sentences", type=Path, metavar="TSV", help="with the columns text and label")
+    parser.add_argument(
+        "sentences",
+        type=Path,
+        nargs="?",
+        metavar="TSV",
+        help="with the columns text and label (questions and statements that ship)",
+    )
     parser.add_argument("--updates", type=at_least(1), default=1500, metavar="N", help="(%(default)s)")
     arguments = parser.parse_args()
     generator = set_up(arguments)
-    learned, judged = hold_out(read_sentences(arguments.sentences), generator)
+    given = arguments.sentences
+    learned, judged = hold_out(questions() if given is None else read_sentences(given), generator)
     places = vocabulary(learned)
     size, labels = len(places) + 2, len(learned.names)
     most = Counter(learned.labels).most_common(1)[0][0]
-    print(f"{len(learned.words)} sentences to learn from, {len(judged.words)} to be judged by")
+    print(f"{len(learned.words):,} sentences to learn from, {len(judged.words):,} to be judged by")
     print(f"{'always ' + learned.names[most]:24}{judged.labels.count(most) / len(judged.labels):7.1%}")
-    lines = []
+    lines, rights = [], []
     networks: dict[str, tuple[Bag | Reader, float]] = {
         "bag of words": (Bag(size, labels), 0.02),
         "LSTM": (Reader(size, labels), 0.003),
@@ -182,9 +206,14 @@ def main() -> int:
     for name, (network, rate) in networks.items():
         classifier = Classifier(network, places)
         losses = classifier.train(learned, arguments.updates, generator, rate)
-        print(f"{name:24}{classifier.accuracy(judged):7.1%}", flush=True)
+        rights.append(classifier.right(judged))
+        print(f"{name:24}{sum(rights[-1]) / len(judged.words):7.1%}", flush=True)
         smooth = torch.tensor(losses).unfold(0, min(20, len(losses)), 1).mean(-1)
         lines.append(Line(name, smooth.tolist()))
+    print("only the LSTM is right:")
+    in_order = [row for row, (bag, lstm) in enumerate(zip(*rights, strict=True)) if lstm and not bag]
+    for row in sorted(in_order, key=lambda row: -len(judged.words[row]))[:_SHOWN]:
+        print(f"    {judged.names[judged.labels[row]]}: {' '.join(judged.words[row])}")
     if arguments.output is not None:
         high = max(max(line.values) for line in lines)
         write_png(arguments.output, [Chart("Loss in training", lines, "updates", 0.0, high)])

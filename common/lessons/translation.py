@@ -35,7 +35,7 @@ def words_of(sentence: str) -> Symbols:
     return tuple(_WORD.findall(sentence.lower().replace("’", "'")))
 
 
-def read_sentences(path: Path) -> list[Pair]:
+def read_pairs(path: Path) -> list[Pair]:
     """Pairs of sentences from a TSV file with a header, the first two columns, packed with xz or not.
 
     Raises:
@@ -80,7 +80,7 @@ def main() -> int:
     if not shown:
         parser.error("--sentence has no words")
     generator = set_up(arguments)
-    learned, judged = hold_out(read_sentences(arguments.data), _JUDGED, generator)
+    learned, judged = hold_out(read_pairs(arguments.data), _JUDGED, generator)
     learned = [pair for pair in learned if pair[0] != shown]  # it shall be new
     print(f"{len(learned)} pairs to learn from, {len(judged)} to be judged by")
     print(f"{'':20}{'BLEU':>8}{'exact':>8}")

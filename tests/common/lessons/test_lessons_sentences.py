@@ -15,6 +15,7 @@ from common.lessons.sentences import (
     Reader,
     Sentences,
     hold_out,
+    questions,
     read_sentences,
     split_words,
     vocabulary,
@@ -79,6 +80,32 @@ def test_the_order_that_a_bag_of_words_does_not_see_an_lstm_reads() -> None:
     reader.train(learned, 150, generator, 0.01)
     assert bag.accuracy(judged) < 0.7
     assert reader.accuracy(judged) > 0.95
+
+
+def test_what_makes_a_question_is_more_than_its_words() -> None:
+    sentences = questions()
+    assert sentences.names == ["statement", "question"] and len(sentences.words) > 20_000
+    by_name = {
+        name: {
+            " ".join(words)
+            for words, label in zip(sentences.words, sentences.labels, strict=True)
+            if label == place
+        }
+        for place, name in enumerate(sentences.names)
+    }
+    assert any(one.startswith("am i ") for one in by_name["question"])
+    assert any(one.startswith("i am ") for one in by_name["statement"])
+    assert not any(sentence.endswith((".", "?")) for said in by_name.values() for sentence in said)
+    torch.manual_seed(1)
+    generator = torch.Generator().manual_seed(1)
+    learned, judged = hold_out(sentences, generator)
+    judged = judged.part(range(600))
+    places = vocabulary(learned)
+    bag = Classifier(Bag(len(places) + 2, 2), places)
+    bag.train(learned, 200, generator, 0.02)
+    reader = Classifier(Reader(len(places) + 2, 2), places)
+    reader.train(learned, 200, generator, 0.01)
+    assert judged.labels.count(0) / 600 < bag.accuracy(judged) < reader.accuracy(judged) - 0.02
 
 
 def test_padding_changes_neither_of_them() -> None:
