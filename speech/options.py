@@ -33,6 +33,9 @@ class DecodingOptions:
         lm_weight: of the language model's log-probabilities beside the network's.
         judge_share: where the model has a judge (a recurrent language model that reads the texts that are
             followed), its share in the probability of a word, from 0 to 1; 0 leaves it out.
+        phone_share: share of the phones that the network's lower layers heard in the score of a text that
+            was found, beside the symbols of its upper layers, from 0 to 1; where the language model knows how
+            words are spoken.
         word_bonus: for each word, in nats; it makes up for what the language model takes for one.
         open_vocabulary: let words that the model does not know be spelled, such as names.
         unknown_letter_penalty: for each letter of such a word, in nats.
@@ -47,9 +50,10 @@ class DecodingOptions:
     words: bool = True
     temperature: float = 1.2
     prior_weight: float = 0.3
-    lm_weight: float = 0.6
+    lm_weight: float = 0.65
     judge_share: float = 0.7
-    word_bonus: float = 2.0
+    phone_share: float = 0.4
+    word_bonus: float = 1.5
     open_vocabulary: bool = True
     unknown_letter_penalty: float = 2.5
     hotwords: tuple[str, ...] = ()
@@ -66,6 +70,7 @@ class DecodingOptions:
             prior_weight=(0.0, 100.0),
             lm_weight=(0.0, 100.0),
             judge_share=(0.0, 1.0),
+            phone_share=(0.0, 1.0),
             word_bonus=(-100.0, 100.0),
             unknown_letter_penalty=(-100.0, 100.0),
             hotword_boost=(-100.0, 100.0),
@@ -117,6 +122,8 @@ class TrainOptions:
         phone_weight: share of the lower answer, in phones or letters, in the loss.
         consistency: if not 0, each utterance is in its batch twice, varied in two ways, and this is the share
             in the loss of how unlike the two answers are.
+        risk: if not 0, the network also learns from texts that are drawn from its own answers, and this is
+            the weight in the loss of the words that are wrong in them.
         subwords: symbols of the network, learned from the training texts unless --init has as many (as in
             --init, or else 500).
         hidden_size: units of each direction of a recurrent layer (as in --init, or else 256).
@@ -155,6 +162,7 @@ class TrainOptions:
     muon: bool = False
     phone_weight: float = 0.4
     consistency: float = 0.0
+    risk: float = 0.0
     subwords: int | None = None
     hidden_size: int | None = None
     lower_layers: int | None = None
@@ -183,6 +191,7 @@ class TrainOptions:
             weight_decay=(0.0, 10.0),
             phone_weight=(0.0, 1.0),
             consistency=(0.0, 100.0),
+            risk=(0.0, 1000.0),
             subwords=(55, 32_767),  # the blank, and each letter within and at the end of a word
             hidden_size=(1, 16_384),
             lower_layers=(1, 64),

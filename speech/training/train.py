@@ -41,6 +41,7 @@ from speech.training.data import (
     utterances,
 )
 from speech.training.pronunciations import PHONES, read_pronunciations
+from speech.training.risk import expected_errors
 from speech.training.splicing import Splicer
 
 # Symbols that a new network writes, and the options that decide its shape besides.
@@ -60,6 +61,7 @@ class SpeechModule(TrainingModule[SpeechNetwork]):
         super().__init__(network, options.learning_rate, options.warmup, options.weight_decay)
         self.dev = dev
         self.options = options
+        self.subwords = Subwords(network.config.symbols)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The recurrent layers learn with Muon if the options say so."""
@@ -76,6 +78,12 @@ class SpeechModule(TrainingModule[SpeechNetwork]):
         if weight := self.options.consistency:
             subwords = subwords + weight * consistency_loss(log_probs, steps, batch.target_lengths)
             phones = phones + weight * consistency_loss(phone_log_probs, lower_steps, batch.phone_lengths)
+        if weight := self.options.risk:
+            risk, wrong = expected_errors(
+                log_probs, steps, batch.targets, batch.target_lengths, self.subwords
+            )
+            self.log("drawn_wer", 100.0 * wrong, batch_size=len(batch.lengths))
+            subwords = subwords + weight * risk
         share = self.options.phone_weight
         return (1.0 - share) * subwords + share * phones
 

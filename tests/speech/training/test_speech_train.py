@@ -37,7 +37,9 @@ def manifest(tmp_path: Path) -> Path:
     return table
 
 
-def test_a_model_is_trained_kept_and_started_from_again(manifest: Path, tmp_path: Path) -> None:
+def test_a_model_is_trained_kept_and_started_from_again(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     shared = ["--train", str(manifest), "--dev", str(manifest), "--cache", str(tmp_path / "cache")]
     sizes = [
         "--hidden-size",
@@ -59,7 +61,8 @@ def test_a_model_is_trained_kept_and_started_from_again(manifest: Path, tmp_path
     assert sum(config["frequencies"]) == pytest.approx(1.0, abs=1e-3)
     assert Recognizer.load(first / "best").transcribe(manifest.parent / "0.wav").duration == 0.6
     again = ["--init", str(first / "best"), "--epochs", "1", "--speeds", "1.0", "--run", str(second)]
-    assert main(["train", *shared, *again]) == 0
+    assert main(["train", *shared, *again, "--risk", "2"]) == 0
+    assert "drawn_wer" in capsys.readouterr().err
     assert read_model(second / "best")[0]["hidden_size"] == 8
 
 
