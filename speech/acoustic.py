@@ -46,9 +46,13 @@ class AcousticModel:
         fast = not exact and multiplies_bfloat16_faster(self.device)
         self.dtype = torch.bfloat16 if fast else torch.float32
 
-    @torch.inference_mode()
     def log_probs(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """The network's answer in each step.
+        """The network's answer in each step, as `answers`: subwords, and the steps of each recording."""
+        return self.answers(features)[0]
+
+    @torch.inference_mode()
+    def answers(self, features: Sequence[Tensor]) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """What the network answers: subwords, and what its lower stack hears below them: phones.
 
         In bfloat16 where the processor is much faster in it, otherwise in float32. The answer for a recording
         does not depend on those beside it, but for rounding in float32.
@@ -57,7 +61,8 @@ class AcousticModel:
             features: (frames, mels) of each recording, as `log_mel` gives them.
 
         Returns:
-            Log-probabilities (batch, steps, symbols) and the steps of each recording (batch,).
+            Log-probabilities (batch, steps, symbols) and the steps of each recording (batch,); likewise
+            (batch, lower steps, phones) and (batch,).
         """
         count = len(features)
         fast = self.dtype != torch.float32
@@ -66,12 +71,13 @@ class AcousticModel:
         lengths = torch.tensor([len(one) for one in features])
         padded = torch.nn.utils.rnn.pad_sequence(list(features), batch_first=True)
         with torch.autocast("cpu", self.dtype, enabled=fast):
-            log_probs, steps = self.network(padded.to(self.device), lengths.to(self.device))
-        return log_probs[:count].cpu(), steps[:count].cpu()
+            answers = self.network.forward_with_phones(padded.to(self.device), lengths.to(self.device))
+        upper, lower = ((log_probs[:count].cpu(), steps[:count].cpu()) for log_probs, steps in answers)
+        return upper, lower
 
     def emissions(self, segments: Sequence[SegmentFeatures]) -> list[Emissions]:
         """The network's answer to each segment of a batch."""
-        log_probs, steps = self.log_probs([one.features for one in segments])
+        (log_probs, steps), (phones, lower_steps) = self.answers([one.features for one in segments])
         hop_seconds = self.network.config.features.hop_seconds
         return [
             Emissions(
@@ -79,6 +85,9 @@ class AcousticModel:
                 one.sound_seconds,
                 answer[:length],
                 Quiet.of(one.features, hop_seconds),
+                heard[:lower_length],
             )
-            for one, answer, length in zip(segments, log_probs, steps.tolist(), strict=True)
+            for one, answer, length, heard, lower_length in zip(
+                segments, log_probs, steps.tolist(), phones, lower_steps.tolist(), strict=True
+            )
         ]

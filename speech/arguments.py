@@ -320,7 +320,7 @@ def _add_decoding_options(parser: argparse.ArgumentParser) -> None:
             help=f"{explained[name]} ({shown_value(default)})",
         )
         parser.set_defaults(**{name: default})
-    for name in ("hotword_boost", "prior_weight", "lm_weight", "judge_share", "word_bonus"):
+    for name in ("hotword_boost", "prior_weight", "lm_weight", "judge_share", "phone_share", "word_bonus"):
         group.add_argument(
             f"--{name.replace('_', '-')}",
             type=float,

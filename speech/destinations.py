@@ -145,6 +145,7 @@ def decoding_options(arguments: argparse.Namespace) -> DecodingOptions:
         beam=arguments.beam,
         words=arguments.words,
         prior_weight=arguments.prior_weight,
+        phone_share=arguments.phone_share,
         lm_weight=arguments.lm_weight,
         judge_share=arguments.judge_share,
         word_bonus=arguments.word_bonus,

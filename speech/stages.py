@@ -20,7 +20,6 @@ from speech.output.writers import WRITERS
 from speech.placing.alignment import Word, forced_path, words_of_path
 from speech.pool import SegmentFeatures, batches
 from speech.recognizer import Recognizer
-from speech.search.decoding import least_wrong
 from speech.sound.audio import SAMPLE_RATE, AudioReader
 from speech.sound.segments import RecordingSplitter
 from speech.transcript import Transcript, joined
@@ -86,7 +85,7 @@ def stage_costs(
         with costs.of("network"):
             emissions = acoustic.emissions(batch)
         with costs.of("search"):
-            texts = [least_wrong(one) for one in decoder.decode_batch([one.log_probs for one in emissions])]
+            texts = recognizer.finder.texts(emissions, decoder)
         with costs.of("place"):
             for segment, one, text in zip(batch, emissions, texts, strict=True):
                 symbols = forced_path(one.log_probs, text.symbols)

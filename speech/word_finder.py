@@ -23,6 +23,8 @@ from speech.placing.alignment import Emissions, Word, forced_path, words_of_path
 from speech.pool import SegmentFeatures
 from speech.search.decoding import Decoder, least_wrong
 from speech.search.judging import TextJudge
+from speech.search.phones import PhoneListener
+from speech.search.word_search import TextHypothesis
 
 _KEPT = 2  # decoders, because they can be costly to make
 
@@ -80,7 +82,8 @@ class WordFinder:
                 words = model.vocabulary[len(SPECIAL) :]
                 lexicon = Lexicon(dict.fromkeys(words, 0.0), subwords, spelled)
             frequencies = self.acoustic.network.config.frequencies
-            decoder = Decoder(options, subwords, lexicon, model, self._judge_for(options), frequencies)
+            judge, listener = self._judge_for(options), self._listener_for(options)
+            decoder = Decoder(options, subwords, lexicon, model, judge, frequencies, listener)
             self._decoders = dict([*self._decoders.items(), (options, decoder)][-_KEPT:])
         return self._decoders[options]
 
@@ -90,6 +93,20 @@ class WordFinder:
         if not matters or self.language_model is None or self.judge is None:
             return None
         return TextJudge(self.judge, self.language_model, options.lm_weight, options.judge_share)
+
+    def _listener_for(self, options: DecodingOptions) -> PhoneListener | None:
+        """What compares texts with phones; None if it has no say, or nothing tells how words are spoken."""
+        model = self.language_model if options.searches_words and options.phone_share > 0.0 else None
+        if not isinstance(model, NgramModel) or not model.pronunciations:
+            return None
+        phones = self.acoustic.network.config.phones
+        return PhoneListener(model.pronunciations, phones, options.phone_share, options.temperature)
+
+    def texts(self, emissions: Sequence[Emissions], decoder: Decoder) -> list[TextHypothesis]:
+        """The text of each segment of a batch."""
+        heard = [one.phone_log_probs for one in emissions if one.phone_log_probs is not None]
+        found = decoder.decode_batch([one.log_probs for one in emissions], heard)
+        return [least_wrong(texts) for texts in found]
 
     @torch.inference_mode()
     def words(self, segments: Sequence[SegmentFeatures], options: DecodingOptions) -> list[tuple[Word, ...]]:
@@ -104,10 +121,9 @@ class WordFinder:
         if decoder.is_greedy:
             paths = [one.log_probs.argmax(dim=-1).tolist() for one in emissions]
         else:
-            texts = decoder.decode_batch([one.log_probs for one in emissions])
             paths = [
-                forced_path(one.log_probs, least_wrong(found).symbols)
-                for one, found in zip(emissions, texts, strict=True)
+                forced_path(one.log_probs, text.symbols)
+                for one, text in zip(emissions, self.texts(emissions, decoder), strict=True)
             ]
         return [
             words_of_path(path, one, self.acoustic.subwords, self.acoustic.step_seconds)

@@ -15,6 +15,7 @@ from common.errors import InputError, OptionError
 from common.files import require_writable
 from common.models.directory import CONFIG
 from common.models.files import read_model
+from common.pronunciations import read_pronunciations
 from speech.language.count_ngrams import MOST_ORDER, choose_words, count_ngrams, read_texts, renumber
 from speech.language.kneser_ney import make_model, prune
 from speech.language.ngram import MOST_WORDS, NgramModel, Spelling, write_ngram_model
@@ -57,10 +58,12 @@ def count_language_model(options: CountOptions) -> None:
         raise OptionError("words", f"must be {len(SPECIAL) + 1} to {MOST_WORDS}")
     sources = [parse_source(one) for one in options.text]
     config = [] if options.model is None else [options.model / CONFIG]
-    read_whole = [*(one.path for one in sources), *options.dev, *config]
+    spoken = [] if options.pronunciations is None else [options.pronunciations]
+    read_whole = [*(one.path for one in sources), *options.dev, *config, *spoken]
     require_apart(read_whole, [options.output, options.output / CONFIG])
     require_writable(options.output.parent)
     subwords = None if options.model is None else read_symbols(options.model)
+    pronunciations = None if options.pronunciations is None else read_pronunciations(options.pronunciations)
     read, texts = read_texts(sources)
     words = choose_words(read, texts, options.words)
     unknown_words = len(read) - 1 - len(words)
@@ -82,6 +85,8 @@ def count_language_model(options: CountOptions) -> None:
     model = make_model(orders, words, unknown_words, spelling)
     if subwords is not None:
         model = model.made_for(subwords)
+    if pronunciations is not None:
+        model = model.spoken(pronunciations)
     predictions = [predict(model, path) for path in options.dev]
     for one in predictions:
         print(

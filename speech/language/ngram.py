@@ -27,6 +27,7 @@ from common.models.directory import CONFIG
 from common.models.files import read_model, write_model
 from speech.language.followers import WORD_BITS, Followers, Numbers, RangeMaximum, Values
 from speech.language.generating import generated
+from speech.language.spoken import Pronunciations, known_only, restored, stored
 from speech.language.vocabulary import END, SPECIAL, UNKNOWN
 from speech.model.subwords import BLANK, LETTERS, Subwords
 from speech.model.text import normalize
@@ -68,6 +69,7 @@ class NgramModel:
         longer: the n-grams of 2 words, 3 words and so on.
         unknown_words: how many different unknown words the text had.
         spelling: of the words.
+        pronunciations: how those words are spoken of which that is known, in ARPAbet's phones.
 
     Attributes:
         words: as given, sorted by the symbols that spell them.
@@ -84,7 +86,9 @@ class NgramModel:
         longer: Sequence[Followers],
         unknown_words: int,
         spelling: Spelling,
+        pronunciations: Pronunciations | None = None,
     ) -> None:
+        self.pronunciations = known_only(words, pronunciations or {})
         self.words, self.vocabulary = list(words), (*SPECIAL, *words)
         self.unknown_words = unknown_words
         self.unknown_share = -math.log(max(1, unknown_words))
@@ -246,7 +250,14 @@ class NgramModel:
         for followers in self.longer:
             renamed, contexts = followers.reordered(contexts, numbers)
             longer.append(renamed)
-        return NgramModel(words, self.unigrams[np.argsort(numbers)], longer, self.unknown_words, spelling)
+        unigrams = self.unigrams[np.argsort(numbers)]
+        return NgramModel(words, unigrams, longer, self.unknown_words, spelling, self.pronunciations)
+
+    def spoken(self, pronunciations: Pronunciations) -> NgramModel:
+        """The same model, which knows how its words are spoken, as far as a dictionary does."""
+        return NgramModel(
+            self.words, self.unigrams, self.longer, self.unknown_words, self.spelling, pronunciations
+        )
 
 
 def symbols_hash(subwords: Subwords) -> str:
@@ -271,6 +282,7 @@ def write_ngram_model(directory: Path, model: NgramModel, card: str) -> None:
         "unigrams": torch.from_numpy(model.unigrams),
         "spelling.symbols": torch.from_numpy(model.spelling.symbols),
         "spelling.lengths": torch.from_numpy(model.spelling.lengths),
+        **stored(model.words, model.pronunciations),
     }
     steps = []
     for order, followers in enumerate(model.longer, start=2):
@@ -318,7 +330,8 @@ def load_ngram_model(directory: Path) -> NgramModel:
         words, unigrams = config["words"].split(), tensors["unigrams"].numpy()
         spelling = Spelling(config["made_for"], symbols, lengths)
         _require_fitting(words, unigrams, longer, config["unknown_words"], spelling)
-        return NgramModel(words, unigrams, longer, config["unknown_words"], spelling)
+        pronunciations = restored(words, tensors)
+        return NgramModel(words, unigrams, longer, config["unknown_words"], spelling, pronunciations)
     except (KeyError, AttributeError, TypeError, ValueError, IndexError, OverflowError) as error:
         raise InputError(directory, "does not fit its configuration; fetch the model again") from error
 

@@ -108,6 +108,8 @@ class CountOptions:
         dev: files like those of --text, not learned from, that the model is measured on.
         model: directory of the recogniser that the model is for: its words are then stored as the
             recogniser writes and orders them, and it begins sooner. Another can use the model, too.
+        pronunciations: a dictionary in CMUdict's form. The model then also holds how its words are spoken
+            (3 bytes a word), and texts are compared with the phones that a recogniser hears.
         words: most words in the vocabulary, the end of a sentence and the unknown word included.
         order: words of the longest n-grams.
         megabytes: size of the model in memory, of which three fifths are written; n-grams that predict little
@@ -118,6 +120,7 @@ class CountOptions:
     output: Path
     dev: tuple[Path, ...] = ()
     model: Path | None = None
+    pronunciations: Path | None = None
     words: int = 60_000
     order: int = 3
     megabytes: float = 18.0

@@ -56,12 +56,14 @@ class Emissions:
         seconds: of the segment.
         log_probs: (steps, symbols), on the CPU.
         quiet: where in it there is hardly any sound.
+        phone_log_probs: (lower steps, phones), what the lower stack heard; none where nobody asks.
     """
 
     start_seconds: float
     seconds: float
     log_probs: Tensor
     quiet: Quiet = field(default_factory=Quiet)
+    phone_log_probs: Tensor | None = None
 
 
 def steps_needed(symbols: Sequence[int]) -> int:

@@ -24,6 +24,7 @@ from speech.model.subwords import BLANK, Subwords
 from speech.options import DecodingOptions
 from speech.search.grammar import phrase_log_probs, read_grammar
 from speech.search.judging import TextJudge
+from speech.search.phones import PhoneListener
 from speech.search.word_search import TextHypothesis, WordSearch
 
 _NEVER = -math.inf
@@ -45,6 +46,7 @@ class Decoder:
         language_model: scores words by those before them; None leaves it to the lexicon's frequencies.
         judge: scores texts of known words once more; None leaves them as they are.
         frequencies: of the symbols in the texts that the network learned from; see `SpeechConfig`.
+        listener: compares texts of known words with the phones that were heard; None leaves them as they are.
 
     Raises:
         InputError: if the grammar's file or a hotword cannot be used, or there is no lexicon for hotwords.
@@ -58,8 +60,9 @@ class Decoder:
         language_model: WordModel | NgramModel | None = None,
         judge: TextJudge | None = None,
         frequencies: Sequence[float] = (),
+        listener: PhoneListener | None = None,
     ) -> None:
-        self.options, self.subwords = options, subwords
+        self.options, self.subwords, self.listener = options, subwords, listener
         self.handicaps = handicaps(frequencies, options.prior_weight)
         self.phrases = None if options.grammar is None else read_grammar(options.grammar)
         if options.hotwords and lexicon is None:
@@ -84,10 +87,18 @@ class Decoder:
         """
         return self.decode_batch([log_probs])[0]
 
-    def decode_batch(self, utterances: Sequence[Tensor]) -> list[list[TextHypothesis]]:
-        """As for one utterance, for many together: for known words several times faster than one by one."""
+    def decode_batch(
+        self, utterances: Sequence[Tensor], phone_log_probs: Sequence[Tensor] = ()
+    ) -> list[list[TextHypothesis]]:
+        """As for one utterance, for many together: for known words several times faster than one by one.
+
+        Args:
+            utterances: (steps, symbols) of each, on the CPU.
+            phone_log_probs: (lower steps, phones) of each, if the texts are to be compared with them.
+        """
         if self.words is not None:
-            return self.words([without_prior(one, self.handicaps) for one in utterances])
+            found = self.words([without_prior(one, self.handicaps) for one in utterances])
+            return self.listener(found, phone_log_probs) if self.listener and phone_log_probs else found
         return [self._one(log_probs) for log_probs in utterances]
 
     def _one(self, log_probs: Tensor) -> list[TextHypothesis]:

@@ -155,14 +155,14 @@ def test_the_network_reckons_in_float32_where_that_is_asked_for(
 ) -> None:
     monkeypatch.setattr("speech.acoustic.multiplies_bfloat16_faster", lambda _: True)
     computed = []
-    network = SpeechNetwork.forward
+    network = SpeechNetwork.forward_with_phones
 
     def forward(self: SpeechNetwork, features: torch.Tensor, lengths: torch.Tensor) -> object:
         computed.append(torch.is_autocast_enabled("cpu"))
         with torch.autocast("cpu", enabled=False):  # not every processor could do it in bfloat16
             return network(self, features, lengths)
 
-    monkeypatch.setattr(SpeechNetwork, "forward", forward)
+    monkeypatch.setattr(SpeechNetwork, "forward_with_phones", forward)
     subcommand, *options = command
     said = ["a"] if subcommand == "align" else []
     arguments = [subcommand, str(recordings / "a.wav"), *said, "--model", str(model), *options]

@@ -94,7 +94,8 @@ def test_a_slow_disk_and_a_slow_network_look_different(
         main(command)
     assert spent() == {"read": 3.0}  # of three files, one of them bad
     with monkeypatch.context() as network:
-        network.setattr(SpeechNetwork, "forward", clock.slowed(SpeechNetwork.forward))
+        slowed = clock.slowed(SpeechNetwork.forward_with_phones)
+        network.setattr(SpeechNetwork, "forward_with_phones", slowed)
         main([*command, "--overwrite", "--batch-size", "1"])
     assert spent() == {"network": 2.0}
     with monkeypatch.context() as decoding:

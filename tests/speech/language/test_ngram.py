@@ -213,8 +213,11 @@ def test_the_command_counts_texts_and_says_how_well_others_are_predicted(
     )
     write_model(recogniser, dataclasses.asdict(config), SpeechNetwork(config).state_dict(), "")
     command = ["count-lm", "--text", f"{text}:2", "--output", str(tmp_path / "lm"), "--dev", str(dev)]
-    assert main([*command, "--model", str(recogniser)]) == 0
+    dictionary = tmp_path / "dictionary"
+    dictionary.write_text("dog  D AO1 G\ncat  K AE1 T\ndogged  D AO1 G D\n")
+    assert main([*command, "--model", str(recogniser), "--pronunciations", str(dictionary)]) == 0
     model = load_ngram_model(tmp_path / "lm")
+    assert model.pronunciations == {"cat": ("K", "AE", "T"), "dog": ("D", "AO", "G")}
     assert model.words == sorted("a cat dog ran sat the".split(), key=SYMBOLS.spell)
     out, err = capsys.readouterr()
     assert "12 words" in err, "nine and three ends: each sentence once"
@@ -230,6 +233,7 @@ def test_the_command_counts_texts_and_says_how_well_others_are_predicted(
         (["--order", "5"], "--order: must be 2 to 4"),
         (["--words", "70000"], "--words: must be 3 to 65535"),
         (["--model", "nowhere"], "config.json: cannot be read"),
+        (["--pronunciations", "nowhere"], "nowhere: cannot be read"),
     ],
 )
 def test_what_cannot_be_is_said_in_a_line(
