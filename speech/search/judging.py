@@ -18,6 +18,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from speech.language.lexicon import Judge
 from speech.language.loading import AnyLanguageModel
@@ -203,8 +204,17 @@ class RecurrentReader:
         self._rows[beginnings] = np.arange(used.start, used.stop)
         self._rows_used = used.stop
         while self._rows_used > len(self._expected):
-            self._expected = torch.cat([self._expected, torch.zeros_like(self._expected)])
-            self._state = tuple(torch.cat([part, torch.zeros_like(part)], dim=1) for part in self._state)
+            self._expected = _doubled(self._expected, dim=0)
+            self._state = tuple(_doubled(part, dim=1) for part in self._state)
         self._expected[used] = expected
         for part, new in zip(self._state, state, strict=True):
             part[:, used] = new
+
+
+def _doubled(table: Tensor, dim: int) -> Tensor:
+    """A table with room for as many rows again; what they hold does not matter yet."""
+    shape = [*table.shape]
+    shape[dim] *= 2
+    larger = table.new_empty(shape)
+    larger.narrow(dim, 0, table.shape[dim]).copy_(table)
+    return larger
