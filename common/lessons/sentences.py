@@ -173,10 +173,6 @@ class Classifier:
         found = [int(self.logits([words]).argmax()) for words in sentences.words]
         return [*map(int.__eq__, found, sentences.labels)]
 
-    def accuracy(self, sentences: Sentences) -> float:
-        """The share of sentences whose label is found."""
-        return sum(self.right(sentences)) / len(sentences.words)
-
 
 def main() -> int:
     """Train both, print how often each is right, and draw their losses."""

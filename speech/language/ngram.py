@@ -69,7 +69,7 @@ class NgramModel:
         longer: the n-grams of 2 words, 3 words and so on.
         unknown_words: how many different unknown words the text had.
         spelling: of the words.
-        pronunciations: how those words are spoken of which that is known, in ARPAbet's phones.
+        pronunciations: how some of the words are spoken, and no others, in ARPAbet's phones; see `spoken`.
 
     Attributes:
         words: as given, sorted by the symbols that spell them.
@@ -88,7 +88,7 @@ class NgramModel:
         spelling: Spelling,
         pronunciations: Pronunciations | None = None,
     ) -> None:
-        self.pronunciations = known_only(words, pronunciations or {})
+        self.pronunciations = pronunciations or {}
         self.words, self.vocabulary = list(words), (*SPECIAL, *words)
         self.unknown_words = unknown_words
         self.unknown_share = -math.log(max(1, unknown_words))
@@ -255,9 +255,8 @@ class NgramModel:
 
     def spoken(self, pronunciations: Pronunciations) -> NgramModel:
         """The same model, which knows how its words are spoken, as far as a dictionary does."""
-        return NgramModel(
-            self.words, self.unigrams, self.longer, self.unknown_words, self.spelling, pronunciations
-        )
+        known = known_only(self.words, pronunciations)
+        return NgramModel(self.words, self.unigrams, self.longer, self.unknown_words, self.spelling, known)
 
 
 def symbols_hash(subwords: Subwords) -> str:

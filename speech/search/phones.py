@@ -48,13 +48,9 @@ class PhoneListener:
     def __init__(
         self, pronunciations: Pronunciations, phones: Sequence[str], share: float, temperature: float = 1.0
     ) -> None:
-        numbers = {phone: number for number, phone in enumerate(phones)}
         self.share, self.temperature = share, temperature
-        self._spoken = {
-            word: [numbers[phone] for phone in spoken]
-            for word, spoken in pronunciations.items()
-            if numbers.keys() >= set(spoken)
-        }
+        self._pronunciations = pronunciations
+        self._numbers = {phone: number for number, phone in enumerate(phones)}
 
     def __call__(
         self, found: Sequence[Sequence[TextHypothesis]], phone_log_probs: Sequence[Tensor]
@@ -81,10 +77,10 @@ class PhoneListener:
         """How a text is spoken; None if a word of it is not known."""
         phones: list[int] = []
         for word in text.split():
-            spoken = self._spoken.get(word)
-            if spoken is None:
+            spoken = self._pronunciations.get(word)
+            if spoken is None or not self._numbers.keys() >= {*spoken}:
                 return None
-            phones += spoken
+            phones += [self._numbers[phone] for phone in spoken]
         return phones
 
     def _reordered(self, texts: Sequence[TextHypothesis], phones: Values) -> list[TextHypothesis]:
