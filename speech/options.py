@@ -22,7 +22,7 @@ class DecodingOptions:
     Attributes:
         beam: texts that are followed at once; 1 is greedy.
         beam_margin: texts this much worse than the best are given up, in nats.
-        min_prob: symbols less probable than this are not tried in a step.
+        min_prob: symbols less probable than this are not tried in a step; a tenth of it, those of hotwords.
         words: say only words that the model knows, and say them as its language model expects; if not, or if
             the model has no words, any letters.
         temperature: the network's log-probabilities are divided by it before words are sought; above 1 it is
@@ -44,9 +44,9 @@ class DecodingOptions:
         grammar: file of phrases, one a line, of which one is said; nothing else can come out.
     """
 
-    beam: int = 64
+    beam: int = 80
     beam_margin: float = 7.0
-    min_prob: float = 3e-3
+    min_prob: float = 1e-2
     words: bool = True
     temperature: float = 1.2
     prior_weight: float = 0.3

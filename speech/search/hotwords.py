@@ -31,6 +31,7 @@ class HotWords:
         credit: (states,) what is lent, in nats.
         boost: (states, symbols) what the phrases bring that end with a symbol.
         most: no symbol brings and lends more than this together.
+        spelled: the symbols that spell the phrases.
     """
 
     def __init__(self, phrases: Sequence[str], boost: float, subwords: Subwords) -> None:
@@ -55,6 +56,7 @@ class HotWords:
                 reached = letter_after[" "][reached]
             self.after[:, symbol] = reached
         self.most = float((self.credit[self.after] + self.boost).max())
+        self.spelled = np.array(sorted({symbol for phrase in phrases for symbol in subwords.encode(phrase)}))
 
 
 def _letter_states(

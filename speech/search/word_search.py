@@ -113,7 +113,8 @@ class _Search:
         self.pieces = shared.pieces
         count = len(utterances)
         self.histories = shared.scores.histories(count)
-        self.sound = Condensed(utterances, self.options.temperature, self.options.min_prob)
+        hot = () if self.hot is None else self.hot.spelled
+        self.sound = Condensed(utterances, self.options.temperature, self.options.min_prob, hot)
         # Logarithm of the factor that the texts of an utterance have in common.
         self.log_scale = self.sound.log_blanks.copy()
         self.found: list[list[TextHypothesis]] = [[] for _ in utterances]

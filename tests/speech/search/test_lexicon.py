@@ -269,7 +269,7 @@ def ranked(words: list[str]) -> Lexicon:
 
 def best(text: str, words: str, **options: object) -> str:
     """What the decoder makes of a text that is heard well, if it knows some words, frequent ones first."""
-    chosen = DecodingOptions(**{"beam": 16, **options})  # type: ignore[arg-type]
+    chosen = DecodingOptions(**{"beam": 16, "min_prob": 1e-3, **options})  # type: ignore[arg-type]
     return Decoder(chosen, LETTERS, ranked(words.split()))(spoken(text))[0].text
 
 
@@ -288,6 +288,13 @@ def test_a_hotword_is_heard_where_another_word_was_likelier() -> None:
         best("call jon smyth", "call john smith", open_vocabulary=False, hotwords=hotwords)
         == "call jon smyth"
     )
+
+
+def test_symbols_of_hotwords_are_tried_where_others_are_not() -> None:
+    # What is not said has a probability of 0.0037 here.
+    unlikely = {"open_vocabulary": False, "min_prob": 1e-2}
+    assert best("call cat", "call kat", **unlikely) == "call"
+    assert best("call cat", "call cat", **unlikely, hotwords=("Kat",), hotword_boost=9.0) == "call kat"
 
 
 def test_a_hotword_that_nobody_says_is_not_heard() -> None:
