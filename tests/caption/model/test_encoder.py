@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.nn import functional as F
 from torchvision.models._meta import _IMAGENET_CATEGORIES
 
 from caption.images import load_image
@@ -95,6 +97,26 @@ def test_the_folded_convolution_is_convolution_then_normalisation() -> None:
     draw_statistics(normalisation)
     x = torch.randn(2, 32, 8, 8)
     torch.testing.assert_close(unit(x), normalisation(convolution(x)).clamp(0, 6))
+
+
+@pytest.mark.parametrize(("block", "channels", "kernel"), [(1, 96, 3), (3, 144, 5)])
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (12, 6), (9, 7), (8, 9)])
+def test_every_second_position_counts_as_in_tensorflow(
+    block: int, channels: int, kernel: int, height: int, width: int
+) -> None:
+    """As https://www.tensorflow.org/api_docs/python/tf/nn describes the padding "SAME"."""
+    torch.manual_seed(3)
+    unit = EfficientNetLite0().eval().get_submodule(f"blocks.{block}.depthwise")
+    convolution, normalisation = unit.get_submodule("conv"), unit.get_submodule("norm")
+    assert convolution.stride == (2, 2) and convolution.kernel_size == (kernel, kernel)
+    draw_statistics(normalisation)
+    x = torch.randn(2, channels, height, width)
+    padding = []
+    for length in (width, height):
+        total = max((math.ceil(length / 2) - 1) * 2 + kernel - length, 0)
+        padding += [total // 2, total - total // 2]
+    wanted = normalisation(convolution(F.pad(x, padding))).clamp(0, 6)
+    torch.testing.assert_close(unit(x), wanted)
 
 
 def test_the_two_halves_together_are_the_whole() -> None:
