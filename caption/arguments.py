@@ -54,7 +54,7 @@ def _add_describe(subcommands: Subcommands) -> None:
     )
     add_batch_options(one, kind="photographs", formats=writers.FORMATS, output=_OUTPUT_HELP)
     _add_destination_options(one)
-    _add_decoding_options(one, batch_size=16)
+    _add_decoding_options(one, batch_size=32)
     add_engine_options(one)
 
 

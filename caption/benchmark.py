@@ -162,7 +162,7 @@ def main() -> int:
     parser.add_argument("--limit", type=at_least(1), default=64, help="of the manifest (%(default)s)")
     parser.add_argument("--threads", type=at_least(1), nargs="+", default=[1, 2], metavar="N", help="(1 2)")
     parser.add_argument("--repeats", type=at_least(1), default=3, metavar="N", help="(%(default)s)")
-    parser.add_argument("--batch-size", type=at_least(1), default=16, metavar="N", help="(%(default)s)")
+    parser.add_argument("--batch-size", type=at_least(1), default=32, metavar="N", help="(%(default)s)")
     arguments = parser.parse_args()
     keep_memory()
     if arguments.manifest is None:

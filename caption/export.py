@@ -46,6 +46,7 @@ def export(network: CaptionNetwork, folder: Path) -> None:
         InputError: if the package onnx is missing or a file cannot be written.
     """
     network = copy.deepcopy(network).cpu().eval()
+    network.encoder.fold()
     batch = {0: "batch"}
     grid = tuple(Port(name, {**batch, 1: "positions"}) for name in ("keys", "values"))
     believes = bool(network.config.classes)

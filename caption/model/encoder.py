@@ -292,10 +292,13 @@ class _Unit(nn.Module):
         return F.relu6(x, inplace=True) if self.activation else x
 
     def fold(self) -> None:
-        """Multiply the normalisation into the kernel for good."""
+        """Multiply the normalisation into the kernel for good, and widen that once where `_padded` would."""
+        if self.norm is None:
+            return
         weight, bias = self._folded()
-        if bias is not None:
-            self.conv.weight, self.conv.bias = nn.Parameter(weight.detach()), nn.Parameter(bias.detach())
+        assert bias is not None
+        weight = _with_zeros(weight) if self.conv.stride[0] > 1 else weight
+        self.conv.weight, self.conv.bias = nn.Parameter(weight.detach()), nn.Parameter(bias.detach())
         self.norm = None
 
     def _folded(self) -> tuple[Tensor, Tensor | None]:
@@ -320,17 +323,25 @@ def _padded(x: Tensor, kernel: Tensor) -> tuple[Tensor, Tensor, tuple[int, int]]
 
     Args:
         x: (batch, channels, height, width).
-        kernel: (out, channels, size, size).
+        kernel: (out, channels, size, size); an even size is that of one with zeros before it.
 
     Returns:
         What is to be convolved, with which kernel, and the padding that is left to the convolution.
     """
     height, width = x.shape[-2:]
+    has_zeros = kernel.shape[-1] % 2 == 0
+    if height % 2 == 0 and width % 2 == 0:
+        kernel = kernel if has_zeros else _with_zeros(kernel)
+        padding = (kernel.shape[-1] - 1) // 2
+        return x, kernel, (padding, padding)
+    kernel = kernel[..., 1:, 1:] if has_zeros else kernel
     size = kernel.shape[-1]
-    if height % 2 == 0 and width % 2 == 0 and size % 2 == 1:
-        kernel = F.pad(kernel, (1, 0, 1, 0)).contiguous(memory_format=torch.channels_last)
-        return x, kernel, (size // 2, size // 2)
     return F.pad(x, (*_same(width, size), *_same(height, size))), kernel, (0, 0)
+
+
+def _with_zeros(kernel: Tensor) -> Tensor:
+    """A kernel (out, channels, size, size) with a row and a column of zeros before it."""
+    return F.pad(kernel, (1, 0, 1, 0)).contiguous(memory_format=torch.channels_last)
 
 
 def _same(length: int, kernel: int) -> tuple[int, int]:

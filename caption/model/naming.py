@@ -10,7 +10,6 @@ import dataclasses
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 
@@ -83,11 +82,9 @@ def insisted(
             least = best.log_prob + insist * math.log(max(1.0 - probability, 1e-9))
             wishes.append(Wish(picture, best.symbols, symbols, wrong, least))
     captions = [list(several) for several in found]
-    for words in {len(wish.noun) for wish in wishes}:
-        alike = [wish for wish in wishes if len(wish.noun) == words]
-        for wish, named in zip(alike, naming(decoder, scene, alike, options), strict=True):
-            if named is not None:
-                captions[wish.picture] = [named, *found[wish.picture]][: len(found[wish.picture])]
+    for wish, named in zip(wishes, naming(decoder, scene, wishes, options), strict=True):
+        if named is not None:
+            captions[wish.picture] = [named, *found[wish.picture]][: len(found[wish.picture])]
     return captions
 
 
@@ -105,7 +102,7 @@ def naming(
     Args:
         decoder: says the next word.
         scene: of the pictures.
-        wishes: of nouns that have equally many words, at least one.
+        wishes: of nouns.
         options: of the search; it follows one hypothesis from each of some places where the noun may stand.
 
     Returns:
@@ -113,27 +110,28 @@ def naming(
         word twice that may be said once.
     """
     device = scene.first.device
+    best: list[Hypothesis | None] = [None] * len(wishes)
+    if not wishes:
+        return best
     begun, state = _begun(decoder, scene, wishes)
     places = [
         (number, place)
         for number, (wish, beginnings) in enumerate(zip(wishes, begun, strict=True))
         for place in _places(wish, beginnings)
     ]
-    best: list[Hypothesis | None] = [None] * len(wishes)
     if not places:
         return best
+    places.sort(key=lambda one: -len(wishes[one[0]].noun))
     rows = torch.tensor([place * len(wishes) + number for number, place in places], device=device)
-    state = decoder.reorder(state, rows)
-    said = [begun[number][place] for number, place in places]
-    nouns = torch.tensor([list(wishes[number].noun) for number, _ in places], device=device)
-    for spoken, following in pairwise(nouns.T):
-        log_probs, state = decoder.step(spoken, state)
-        asked = log_probs.gather(1, following[:, None])[:, 0].tolist()
-        said = [(*one, value) for one, value in zip(said, asked, strict=True)]
-    followed = dataclasses.replace(options, width=1, least_steps=0)
-    found = beam_search(
-        decoder.step, decoder.reorder, state, len(places), nouns[:, -1], END, followed, device
+    said, state = _almost_said(
+        decoder,
+        decoder.reorder(state, rows),
+        [wishes[number].noun for number, _ in places],
+        [begun[number][place] for number, place in places],
     )
+    last = torch.tensor([wishes[number].noun[-1] for number, _ in places], device=device)
+    followed = dataclasses.replace(options, width=1, least_steps=0)
+    found = beam_search(decoder.step, decoder.reorder, state, len(places), last, END, followed, device)
     for (number, place), before, (rest, *_) in zip(places, said, found, strict=True):
         wish = wishes[number]
         symbols, values = (*wish.caption[:place], *wish.noun, *rest.symbols), (*before, *rest.log_probs)
@@ -174,14 +172,42 @@ def _begun(
                 begun[number].append((*said[number], as_noun))
                 said[number] = (*said[number], as_before)
         symbols = following
-    picture = state.picture if state.picture is not None else torch.arange(len(wishes), device=device)
-    everything = DecoderState(
-        state.scene,
-        picture.repeat(len(states)),
-        tuple(torch.cat(parts, dim=1) for parts in zip(*(one.state for one in states), strict=True)),
-        torch.cat([one.attention for one in states]),
-    )
-    return begun, everything
+    return begun, DecoderState.joined(states)
+
+
+def _almost_said(
+    decoder: Decoder,
+    state: DecoderState,
+    nouns: Sequence[Sequence[int]],
+    said: Sequence[tuple[float, ...]],
+) -> tuple[list[tuple[float, ...]], DecoderState]:
+    """Say each noun but for its last word.
+
+    Args:
+        decoder: says them.
+        state: before the nouns.
+        nouns: the longest first.
+        said: log-probabilities of all before each noun and of its first word.
+
+    Returns:
+        The log-probabilities up to the last word of each, and the state before that.
+    """
+    said, device = list(said), state.attention.device
+    for left in range(len(nouns[0]) - 1, 0, -1):  # words behind the one that is said
+        count = sum(len(noun) > left for noun in nouns)
+        begun, rest = (
+            decoder.reorder(state, torch.arange(*rows, device=device))
+            for rows in ((0, count), (count, len(nouns)))
+        )
+        spoken, following = (
+            torch.tensor([noun[len(noun) - 1 - left + further] for noun in nouns[:count]], device=device)
+            for further in (0, 1)
+        )
+        log_probs, begun = decoder.step(spoken, begun)
+        asked = log_probs.gather(1, following[:, None])[:, 0].tolist()
+        said[:count] = [(*one, value) for one, value in zip(said, asked, strict=False)]
+        state = DecoderState.joined([begun, rest])
+    return said, state
 
 
 def _places(wish: Wish, begun: Sequence[Sequence[float]]) -> list[int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -114,6 +115,31 @@ class DecoderState(NamedTuple):
     state: State
     attention: Tensor
 
+    @property
+    def pictures(self) -> Tensor:
+        """Which picture of the scene each caption is about, (captions,)."""
+        if self.picture is not None:
+            return self.picture
+        count = len(self.scene.first)
+        each = len(self.attention) // max(1, count)
+        return torch.arange(count, device=self.attention.device).repeat_interleave(each)
+
+    @staticmethod
+    def joined(states: Sequence[DecoderState]) -> DecoderState:
+        """The captions of several, at least one, as one: first all of the first, and so on."""
+        scenes = list({id(one.scene): one.scene for one in states}.values())
+        starts = dict.fromkeys(map(id, scenes), 0)
+        for before, scene in pairwise(scenes):
+            starts[id(scene)] = starts[id(before)] + len(before.first)
+        return DecoderState(
+            scenes[0]
+            if len(scenes) == 1
+            else Scene(*(torch.cat(parts) for parts in zip(*scenes, strict=True))),
+            torch.cat([one.pictures + starts[id(one.scene)] for one in states]),
+            tuple(torch.cat(parts, dim=1) for parts in zip(*(one.state for one in states), strict=True)),
+            torch.cat([one.attention for one in states]),
+        )
+
 
 class Decoder(nn.Module):
     """Grid features -> words, one step at a time.
@@ -150,7 +176,7 @@ class Decoder(nn.Module):
         # A caption says each noun once: not "a toilet sitting on a toilet".
         self.nouns = self.concepts.nouns if config.classes else frozenset()
         self.dropout = nn.Dropout(config.dropout)
-        self._packed: Packed | None = None
+        self._packed: dict[nn.Module, Packed] = {}
 
     def look(self, grid: Tensor) -> Scene:
         """Work out once what all captions of a picture share: (pictures, positions, channels)."""
@@ -201,12 +227,16 @@ class Decoder(nn.Module):
         return self.speakable(logits), state
 
     def step_in_8_bits(self) -> None:
-        """Let every later step multiply its two largest matrices in 8 bits, as they are now.
+        """Let every later step multiply in 8 bits, by the weights as they are now.
 
         A search then takes half the time; each log-probability is a few hundredths off.
         """
         self.recurrent.step_in_8_bits()
-        self._packed = Packed(self.embedding.weight, self.output_bias)
+        linears = [self.to_output]
+        linears += [self.to_query] if self.config.attention else []
+        linears += [self.to_copy] if self.config.classes else []
+        self._packed = {linear: Packed(linear.weight, linear.bias) for linear in linears}
+        self._packed[self.embedding] = Packed(self.embedding.weight, self.output_bias)
 
     def forward(self, scene: Scene, symbols: Tensor, mask: Tensor | None = None) -> Tensor:
         """Teacher forcing: the scores of every next word, given the true words before it.
@@ -249,20 +279,15 @@ class Decoder(nn.Module):
     @staticmethod
     def reorder(state: DecoderState, indices: Tensor) -> DecoderState:
         """The state of new captions, where caption i goes on from caption `indices[i]`."""
-        scene, picture = state.scene, state.picture
-        if picture is None:
-            each = len(state.attention) // len(scene.first)
-            picture = torch.arange(len(scene.first), device=indices.device).repeat_interleave(each)
-        picture = picture[indices]
-        left, counts = picture.unique_consecutive(return_counts=True)
+        scene, pictures = state.scene, state.pictures[indices]
+        recurrent, attention = RecurrentStack.reorder(state.state, indices), state.attention[indices]
+        left, counts = pictures.unique_consecutive(return_counts=True)
         if len(left) > 0 and bool((counts == counts[0]).all() and (left.diff() > 0).all()):
             # The pictures' order: their keys and values need not be copied for every caption.
             if len(left) < len(scene.first):
                 scene = Scene(*(part[left] for part in scene))
-            picture = None
-        return DecoderState(
-            scene, picture, RecurrentStack.reorder(state.state, indices), state.attention[indices]
-        )
+            return DecoderState(scene, None, recurrent, attention)
+        return DecoderState(scene, pictures, recurrent, attention)
 
     def _recur(self, words: Tensor, state: DecoderState) -> tuple[Tensor, DecoderState]:
         """One step up to what the next word is chosen by.
@@ -280,7 +305,7 @@ class Decoder(nn.Module):
         # The captions of a picture share its keys and values.
         attention = state.attention.view(len(keys), -1, keys.shape[1])  # (pictures, captions, positions)
         if self.config.attention:
-            query = self.to_query(state.state[0][-1]).view(len(keys), -1, 1, keys.shape[2])
+            query = self._linear(self.to_query, state.state[0][-1]).view(len(keys), -1, 1, keys.shape[2])
             energies = self.to_weight((keys.unsqueeze(1) + query).tanh_()).squeeze(-1)
             attention = energies.softmax(dim=-1)
         context = torch.bmm(attention.to(values.dtype), values).flatten(0, 1)  # (captions, context_size)
@@ -300,7 +325,7 @@ class Decoder(nn.Module):
         believed, copies = scene.believed, scene.copies
         if picture is not None:
             believed, copies = believed[picture], copies[picture]
-        wanted = self.to_copy(found).unflatten(0, (len(copies), -1)).flatten(1, 2)
+        wanted = self._linear(self.to_copy, found).unflatten(0, (len(copies), -1)).flatten(1, 2)
         scores = torch.bmm(wanted, copies.transpose(1, 2)) / copies.shape[2] ** 0.5
         scores = scores.unflatten(1, (-1, found.shape[1])).flatten(0, 1)
         symbols = believed.repeat_interleave(len(found) // len(copies), dim=0).unsqueeze(1)
@@ -308,10 +333,15 @@ class Decoder(nn.Module):
 
     def score(self, found: Tensor) -> Tensor:
         """(..., hidden_size + context_size) -> logits (..., words): how well each word's vector fits."""
-        wanted = self.dropout(torch.tanh(self.to_output(self.dropout(found)))) * _SHARPNESS
-        if self._packed is not None:
-            return self._packed(wanted.flatten(0, -2)).unflatten(0, wanted.shape[:-1])
-        return F.linear(wanted, self.embedding.weight, self.output_bias)
+        wanted = torch.tanh(self._linear(self.to_output, self.dropout(found)))
+        wanted = self.dropout(wanted) * _SHARPNESS
+        packed = self._packed.get(self.embedding)
+        return packed(wanted) if packed else F.linear(wanted, self.embedding.weight, self.output_bias)
+
+    def _linear(self, linear: nn.Linear, x: Tensor) -> Tensor:
+        """A linear layer (..., inputs) -> (..., outputs), in 8 bits once steps are."""
+        result: Tensor = self._packed.get(linear, linear)(x)
+        return result
 
 
 # Embeddings start small, so that they suit the GRU; as outputs they need a larger scale.

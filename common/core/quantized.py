@@ -92,7 +92,9 @@ class Packed:
         self._span[0, 0], self._span[0, -1] = 1.0, -1.0
 
     def __call__(self, vectors: Tensor) -> Tensor:
-        """(batch, inputs) times the weights, plus bias: (batch, outputs), each vector as if it were alone."""
+        """(..., inputs) times the weights, plus bias: (..., outputs), each vector as if it were alone."""
+        if vectors.ndim != 2:
+            return self(vectors.flatten(0, -2)).unflatten(0, vectors.shape[:-1])
         highest = vectors.abs().amax(dim=1, keepdim=True).clamp_min(1e-30)
         spread = torch.cat([vectors / highest, self._span])
         # The reduced range keeps processors without the newest instructions from overflowing.

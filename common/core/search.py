@@ -166,13 +166,16 @@ def _without_repeats(log_probs: Tensor, open_: list[list[_Open]], options: BeamO
     """Log-probabilities (hypotheses, vocabulary) without what a hypothesis may not say again."""
     if options.no_repeat < 1 and not options.once:
         return log_probs
-    allowed = log_probs.clone()
+    rows: list[int] = []
+    banned: list[int] = []
     for row, hypothesis in enumerate(one for several in open_ for one in several):
-        banned = _banned(hypothesis.symbols, options.no_repeat) | options.once.intersection(
-            hypothesis.symbols
-        )
-        allowed[row, list(banned)] = float("-inf")
-    return allowed
+        symbols = _banned(hypothesis.symbols, options.no_repeat)
+        symbols |= options.once.intersection(hypothesis.symbols)
+        rows += [row] * len(symbols)
+        banned += symbols
+    if not rows:
+        return log_probs
+    return log_probs.index_put((torch.tensor(rows), torch.tensor(banned)), torch.tensor(-torch.inf))
 
 
 def _banned(symbols: tuple[int, ...], size: int) -> set[int]:
