@@ -21,9 +21,11 @@ def multiplies_bfloat16_faster(device: torch.device) -> bool:
     """Whether a processor has instructions for bfloat16: an LSTM is then about twice as fast.
 
     Twice with AVX-512's (AMD's since Zen 4, some of Intel's), three times with Intel's matrix units (AMX).
+    PyTorch says so since 2.11; of older ones nothing is expected.
     """
-    there = torch.cpu.get_capabilities()
-    if device.type != "cpu" or not (there.get("amx_bf16", False) or there.get("avx512_bf16", False)):
+    tell = getattr(torch.cpu, "get_capabilities", dict)
+    there = tell() if device.type == "cpu" else {}
+    if not (there.get("amx_bf16", False) or there.get("avx512_bf16", False)):
         return False
     return can_compute_in_bfloat16("lstm", device.type)
 
