@@ -24,7 +24,7 @@ def multiplies_bfloat16_faster(device: torch.device) -> bool:
     PyTorch says so since 2.11; of older ones nothing is expected.
     """
     tell = getattr(torch.cpu, "get_capabilities", dict)
-    there = tell() if device.type == "cpu" else {}
+    there: dict[str, Any] = tell() if device.type == "cpu" else {}
     if not (there.get("amx_bf16", False) or there.get("avx512_bf16", False)):
         return False
     return can_compute_in_bfloat16("lstm", device.type)

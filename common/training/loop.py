@@ -1,7 +1,7 @@
 """The training loop, the same for every network here.
 
 Comes in: a module that knows its loss, and batches in an order that can be resumed. Goes out: a run
-directory with the best model so far (a model directory), the last checkpoint and a CSV log.
+directory with the best model so far and the last one (model directories), the last checkpoint and a CSV log.
 """
 
 from __future__ import annotations
@@ -144,7 +144,8 @@ def fit(
 ) -> None:
     """Train, or go on training where the run directory's last checkpoint stands.
 
-    The best model so far is always in `run/best`, with the metrics of every epoch in `run/log/metrics.csv`.
+    The best model so far is always in `run/best`, that of the last epoch in `run/last`, the metrics of every
+    epoch in `run/log/metrics.csv`.
 
     Args:
         module: what is trained, and how it is measured.
@@ -316,12 +317,13 @@ class _Training:
         return asked
 
     def evaluate(self) -> None:
-        """Measure the averaged network, and write it to `best` if it is the best so far; the first does."""
+        """Measure the averaged network, and write it to `last`, and to `best` if it is the best so far."""
         if self.processes.rank:
             return
         module = self.module.eval()
         with torch.inference_mode(), self.average.applied(module.network):
             metrics = module.dev_metrics()
+            module.export(self.options.run / "last", metrics)
             value = next(iter(metrics.values()))
             if value < self.best_value:
                 self.best_value = value

@@ -36,6 +36,7 @@ class Tiny(TrainingModule[nn.Sequential]):
         self.stop_after = stop_after
         self.losses: list[float] = []
         self.exported: list[float] = []
+        self.last: list[float] = []
 
     def training_step(self, batch: Tensor, batch_number: int) -> Tensor:
         if self.stop_after is not None and len(self.losses) == self.stop_after:
@@ -49,7 +50,8 @@ class Tiny(TrainingModule[nn.Sequential]):
         return {"error": float((self.network(x) - 1.0).square().mean())}
 
     def export(self, directory: Path, metrics: dict[str, float]) -> None:
-        self.exported.append(metrics["error"])
+        exported = {"best": self.exported, "last": self.last}
+        exported[directory.name].append(metrics["error"])
 
 
 def batches() -> ResumableBatches[Tensor]:
@@ -282,6 +284,16 @@ def test_the_best_model_is_measured_with_averaged_weights(tmp_path: Path) -> Non
     with torch.no_grad():
         plain = module.eval().dev_metrics()["error"]
     assert plain != module.exported[-1]
+
+
+def test_the_last_model_is_written_whether_it_is_the_best_or_not(tmp_path: Path) -> None:
+    class Worse(Tiny):
+        def dev_metrics(self) -> dict[str, float]:
+            return {"error": float(len(self.losses))}
+
+    module = Worse()
+    fit(module, batches(), options(tmp_path))
+    assert module.exported == [5.0] and module.last == [5.0, 10.0, 15.0]
 
 
 def test_batches_are_the_same_for_a_seed_and_differ_between_epochs() -> None:
