@@ -81,6 +81,7 @@ def test_a_noun_does_not_stand_behind_what_does_not_fit_it(decoder: Decoder, sce
         assert place == 0 or found.symbols[place - 1] not in wrong
     assert naming(decoder, scene, [Wish(0, (), (DOG,), (A,))], OPTIONS) != [None]  # nothing stands before it
     assert naming(decoder, scene, [Wish(0, caption, (DOG,), (A, AN, *caption))], OPTIONS) != [None]
+    assert naming(decoder, scene, [], OPTIONS) == []
 
 
 @torch.inference_mode()
@@ -109,7 +110,12 @@ def test_words_in_a_row_do_not_stand_twice_where_that_is_not_allowed(decoder: De
 @torch.inference_mode()
 def test_pictures_are_searched_together_as_alone(decoder: Decoder) -> None:
     scene = decoder.look(torch.randn(3, 9, CHANNELS))
-    wishes = [Wish(2, (A, RUNS, A), (DOG,)), Wish(0, (AN,), (CUPS,)), Wish(1, (A, A, RUNS, A), (RUNS,))]
+    wishes = [
+        Wish(2, (A, RUNS, A), (DOG,)),
+        Wish(0, (AN,), (HOT, RUNS, CUPS)),
+        Wish(1, (A, A, RUNS, A), (RUNS,)),
+        Wish(2, (A, RUNS, A), (HOT, DOG)),
+    ]
     together = naming(decoder, scene, wishes, OPTIONS)
     for wish, found in zip(wishes, together, strict=True):
         [alone] = naming(decoder, scene, [wish], OPTIONS)
