@@ -19,4 +19,10 @@ learn joint.toml joint --init "$run/first"
 learn joint-reward.toml joint-reward --init "$run/joint/best"
 caption average "$run/joint/best" "$run/joint-reward/best" "$run/first" --shares 0.4 0.4 0.2 --output "$run/second"
 learn joint-longer.toml joint-longer --init "$run/second"
-caption average "$run/joint-longer/best" "$run/second" --shares 0.67 0.33 --output "$run/photos"
+caption average "$run/joint-longer/best" "$run/second" --shares 0.67 0.33 --output "$run/third"
+learn reward-longer.toml reward-longer --init "$run/third" --seed 71
+caption average "$run/reward-longer/reward/last" "$run/third" --shares 0.5 0.5 --output "$run/fourth"
+learn reward-all.toml reward-all --init "$run/fourth" --seed 72
+learn joint-all.toml joint-all --init "$run/third" --seed 81
+caption average "$run/reward-all/reward/last" "$run/reward-longer/reward/last" "$run/joint-all/everything/last" \
+    --shares 0.4 0.3 0.3 --output "$run/photos"
