@@ -18,10 +18,11 @@ from caption.data import Photograph
 from caption.measuring.evaluate import score_captions
 from caption.measuring.reward import reward_of
 from caption.model.concepts import Beliefs, distilled
-from caption.model.network import CaptionNetwork, Scene, caption_loss, distillation_loss, own_steps
+from caption.model.network import CaptionNetwork, Scene
 from caption.model.text import END, START, Vocabulary
 from caption.options import DescribeOptions, EncoderPart, TrainOptions
 from caption.training.batches import CaptionBatch, Said, TextBatch, pad_captions
+from caption.training.losses import caption_loss, distillation_loss, own_steps
 from common.core.search import Hypothesis, sample
 from common.models.files import write_model
 from common.training.loop import TrainingModule

@@ -11,9 +11,10 @@ from networks import tiny_caption_config
 from torch import Tensor, nn
 
 from caption.model.concepts import Beliefs, Concepts, distilled
-from caption.model.network import CaptionConfig, CaptionNetwork, Decoder, caption_loss
+from caption.model.network import CaptionConfig, CaptionNetwork, Decoder
 from caption.model.text import END, SPECIAL, START
 from caption.training.batches import pad_captions
+from caption.training.losses import caption_loss
 from caption.training.train import take_over
 from common.models.files import write_model
 

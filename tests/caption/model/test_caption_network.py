@@ -8,10 +8,11 @@ from networks import tiny_caption_config
 from torch import Tensor, nn
 
 from caption.captioner import search
-from caption.model.network import Decoder, caption_loss
+from caption.model.network import Decoder
 from caption.model.text import END, SPECIAL, START, UNKNOWN
 from caption.options import DescribeOptions
 from caption.training.batches import pad_captions
+from caption.training.losses import caption_loss
 
 WORDS = (*SPECIAL, "a", "dog", "cat", "runs", "sleeps", "red")
 CHANNELS, POSITIONS = 6, 49
