@@ -192,21 +192,18 @@ def _almost_said(
     Returns:
         The log-probabilities up to the last word of each, and the state before that.
     """
-    said, device = list(said), state.attention.device
+    said = list(said)
     for left in range(len(nouns[0]) - 1, 0, -1):  # words behind the one that is said
         count = sum(len(noun) > left for noun in nouns)
-        begun, rest = (
-            decoder.reorder(state, torch.arange(*rows, device=device))
-            for rows in ((0, count), (count, len(nouns)))
+        places = [max(0, len(noun) - 1 - left) for noun in nouns]  # shorter nouns are begun later
+        spoken = torch.tensor([noun[place] for noun, place in zip(nouns, places, strict=True)])
+        log_probs, after = decoder.step(spoken.to(state.attention.device), state)
+        for row in range(count):
+            said[row] = (*said[row], float(log_probs[row, nouns[row][places[row] + 1]]))
+        kept = zip(after.state, state.state, strict=True)
+        state = after._replace(
+            state=tuple(torch.cat([new[:, :count], old[:, count:]], dim=1) for new, old in kept)
         )
-        spoken, following = (
-            torch.tensor([noun[len(noun) - 1 - left + further] for noun in nouns[:count]], device=device)
-            for further in (0, 1)
-        )
-        log_probs, begun = decoder.step(spoken, begun)
-        asked = log_probs.gather(1, following[:, None])[:, 0].tolist()
-        said[:count] = [(*one, value) for one, value in zip(said, asked, strict=False)]
-        state = DecoderState.joined([begun, rest])
     return said, state
 
 

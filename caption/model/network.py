@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -126,18 +125,13 @@ class DecoderState(NamedTuple):
 
     @staticmethod
     def joined(states: Sequence[DecoderState]) -> DecoderState:
-        """The captions of several, at least one, as one: first all of the first, and so on."""
-        scenes = list({id(one.scene): one.scene for one in states}.values())
-        starts = dict.fromkeys(map(id, scenes), 0)
-        for before, scene in pairwise(scenes):
-            starts[id(scene)] = starts[id(before)] + len(before.first)
-        return DecoderState(
-            scenes[0]
-            if len(scenes) == 1
-            else Scene(*(torch.cat(parts) for parts in zip(*scenes, strict=True))),
-            torch.cat([one.pictures + starts[id(one.scene)] for one in states]),
-            tuple(torch.cat(parts, dim=1) for parts in zip(*(one.state for one in states), strict=True)),
-            torch.cat([one.attention for one in states]),
+        """The captions of several about one scene as one: all of the first, of the second, and so on."""
+        return states[0]._replace(
+            picture=torch.cat([one.pictures for one in states]),
+            state=tuple(
+                torch.cat(parts, dim=1) for parts in zip(*(one.state for one in states), strict=True)
+            ),
+            attention=torch.cat([one.attention for one in states]),
         )
 
 

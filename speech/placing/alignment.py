@@ -6,7 +6,6 @@ words in the order in which they were said. Where exactly a word begins and ends
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -91,10 +90,7 @@ def forced_path(log_probs: Tensor, symbols: Sequence[int]) -> list[int]:
         return windowed_path(log_probs, symbols)
     from torchaudio.functional import forced_align
 
-    with warnings.catch_warnings():
-        # torchaudio 2.9 and 2.10 announce an end that 2.11 took back.
-        warnings.filterwarnings("ignore", message=".*has been deprecated")
-        path, _ = forced_align(log_probs[None].contiguous(), torch.tensor([list(symbols)]), blank=BLANK)
+    path, _ = forced_align(log_probs[None].contiguous(), torch.tensor([list(symbols)]), blank=BLANK)
     return [int(symbol) for symbol in path[0]]
 
 

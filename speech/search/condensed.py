@@ -20,7 +20,6 @@ _DULL = 0.5
 # Hot symbols are tried down to this share of the probability that others have to have.
 _HOT_SHARE = 0.1
 
-Numbers = NDArray[np.int64]
 Values = NDArray[np.float64]
 
 
@@ -52,32 +51,15 @@ class Condensed:
         utterances: Sequence[Tensor],
         temperature: float,
         min_prob: float,
-        hot: Sequence[int] | Numbers = (),
+        hot: Sequence[int] = (),
     ) -> None:
-        least = _Least(min_prob, np.asarray(hot, dtype=np.int64))
-        parts = [_Part(_tempered(log_probs, temperature).numpy(), least) for log_probs in utterances]
+        parts = [_Part(_tempered(one, temperature).numpy(), min_prob, hot) for one in utterances]
         self.lengths = np.array([len(part.heard) for part in parts], dtype=np.int64)
         self.heard = _stacked([part.heard for part in parts])
         self.stays = _stacked([part.stays for part in parts])
         self.pauses = _stacked([part.pauses for part in parts])
-        self.likely = least.reached(self.heard)
+        self.likely = _likely(self.heard, min_prob, hot)
         self.log_blanks = np.array([part.log_blanks for part in parts])
-
-
-class _Least:
-    """How probable a symbol has to be to be tried; arguments as above."""
-
-    def __init__(self, min_prob: float, hot: Numbers) -> None:
-        self._min_prob, self._hot = min_prob, hot
-
-    def reached(self, probabilities: Values) -> NDArray[np.bool_]:
-        """Which symbols may follow, where such are their probabilities (..., symbols)."""
-        likely: NDArray[np.bool_] = (probabilities >= self._min_prob) & (probabilities > 0.0)
-        if len(self._hot):
-            of_hot = probabilities[..., self._hot]
-            likely[..., self._hot] = (of_hot >= _HOT_SHARE * self._min_prob) & (of_hot > 0.0)
-        likely[..., BLANK] = False
-        return likely
 
 
 class _Part:
@@ -85,12 +67,12 @@ class _Part:
 
     Args:
         probabilities: (steps, symbols).
-        least: tells which symbols are tried.
+        min_prob, hot: as above.
     """
 
-    def __init__(self, probabilities: Values, least: _Least) -> None:
+    def __init__(self, probabilities: Values, min_prob: float, hot: Sequence[int]) -> None:
         blanks = probabilities[:, BLANK]
-        dull = ~least.reached(probabilities).any(axis=1) & (blanks >= _DULL)
+        dull = ~_likely(probabilities, min_prob, hot).any(axis=1) & (blanks >= _DULL)
         self.heard = probabilities[~dull]
         shape = len(self.heard) + 1, probabilities.shape[1]
         self.stays, self.pauses = np.ones(shape), np.zeros(shape)
@@ -99,6 +81,15 @@ class _Part:
             self.pauses[place] += self.stays[place]
             self.stays[place] *= step
         self.log_blanks = float(np.log(blanks[dull]).sum())
+
+
+def _likely(probabilities: Values, min_prob: float, hot: Sequence[int]) -> NDArray[np.bool_]:
+    """Which symbols may follow, where such are their probabilities (..., symbols)."""
+    likely: NDArray[np.bool_] = probabilities >= min_prob
+    likely[..., list(hot)] = probabilities[..., list(hot)] >= _HOT_SHARE * min_prob
+    likely &= probabilities > 0.0
+    likely[..., BLANK] = False
+    return likely
 
 
 def _stacked(parts: Sequence[Values]) -> Values:

@@ -56,7 +56,7 @@ class HotWords:
                 reached = letter_after[" "][reached]
             self.after[:, symbol] = reached
         self.most = float((self.credit[self.after] + self.boost).max())
-        self.spelled = np.array(sorted({symbol for phrase in phrases for symbol in subwords.encode(phrase)}))
+        self.spelled = sorted({symbol for phrase in phrases for symbol in subwords.encode(phrase)})
 
 
 def _letter_states(

@@ -112,6 +112,7 @@ def test_pictures_are_searched_together_as_alone(decoder: Decoder) -> None:
     scene = decoder.look(torch.randn(3, 9, CHANNELS))
     wishes = [
         Wish(2, (A, RUNS, A), (DOG,)),
+        Wish(0, (AN,), (CUPS,)),
         Wish(0, (AN,), (HOT, RUNS, CUPS)),
         Wish(1, (A, A, RUNS, A), (RUNS,)),
         Wish(2, (A, RUNS, A), (HOT, DOG)),
