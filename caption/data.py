@@ -21,7 +21,7 @@ from torch import Tensor
 from caption.images import SIZE, load_image
 from caption.model.text import is_plain
 from common.errors import InputError
-from common.files import file_identity
+from common.files import file_identity, taking_place_of
 from common.locations import Location
 from common.manifest import read_manifest
 from common.stores import is_url
@@ -160,12 +160,10 @@ def _cached(
     path = directory / f"{hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]}.memmap"
     try:
         if not path.is_file():
-            directory.mkdir(parents=True, exist_ok=True)
-            part = path.with_suffix(".part")
-            array = np.memmap(part, dtype=dtype, mode="w+", shape=shape)
-            fill(array)
-            array.flush()
-            part.replace(path)
+            with taking_place_of(path) as part:
+                array = np.memmap(part, dtype=dtype, mode="w+", shape=shape)
+                fill(array)
+                array.flush()
         return np.memmap(path, dtype=dtype, mode="r", shape=shape)
     except OSError as error:
         raise InputError(directory, f"the cache cannot be used: {error.strerror}") from error

@@ -9,8 +9,8 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from common.errors import InputError
@@ -45,22 +45,36 @@ def write_whole(
         InputError: if this file cannot be written.
     """
     data = data.encode("utf-8", "surrogateescape") if isinstance(data, str) else data
-    part = part_of(path)
     try:
         if path.exists() and not path.is_file():  # a device, a pipe: there is no whole file to be had
             path.write_bytes(data)
             return
-        path.parent.mkdir(parents=True, exist_ok=True)
-        clear_abandoned(path.parent)
-        with part.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        if announce is not None:
-            announce(part.stat())
-        part.replace(path)
+        with taking_place_of(path) as part:
+            with part.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            if announce is not None:
+                announce(part.stat())
     except OSError as error:
         raise write_error(path, error) from error
+
+
+@contextmanager
+def taking_place_of(path: Path) -> Iterator[Path]:
+    """A hidden name for a file that takes another's place in the end, or is removed if an error comes first.
+
+    Folders above it are made. Each process that writes the same file has a name of its own.
+
+    Raises:
+        OSError: as it comes.
+    """
+    part = part_of(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    clear_abandoned(path.parent)
+    try:
+        yield part
+        part.replace(path)
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchaudio.functional import resample
 
-from common.files import file_identity
+from common.files import file_identity, taking_place_of
 from speech.measuring.word_times import TimedWord, timed_words
 from speech.model.buckets import by_length
 from speech.model.text import normalize
@@ -133,7 +133,6 @@ def cache_features(
     stems = {speed: directory / _cache_name(found, config, speed) for speed in speeds}
     missing = {speed: stem for speed, stem in stems.items() if not _starts_path(stem).is_file()}
     if missing:
-        directory.mkdir(parents=True, exist_ok=True)
         _write_caches(found, config, missing, processes)
     return [_opened(found, config, stems[speed]) for speed in speeds]
 
@@ -155,20 +154,23 @@ def _write_caches(
 ) -> None:
     """Read every recording and write its features at each speed."""
     starts: dict[float, list[int]] = {speed: [0] for speed in stems}
-    parts = {speed: stem.with_suffix(".part") for speed, stem in stems.items()}
-    with (
-        ExitStack() as opened,
-        ProcessPoolExecutor(processes, initializer=torch.set_num_threads, initargs=(1,)) as pool,
-    ):
-        files = {speed: opened.enter_context(part.open("wb")) for speed, part in parts.items()}
+    with ExitStack() as opened:
+        parts = {
+            speed: opened.enter_context(taking_place_of(stem.with_suffix(".memmap")))
+            for speed, stem in stems.items()
+        }
+        files = {speed: opened.enter_context(part.open("xb")) for speed, part in parts.items()}
         jobs = [(utterance.path, config, tuple(stems)) for utterance in found]
+        pool = opened.enter_context(
+            ProcessPoolExecutor(processes, initializer=torch.set_num_threads, initargs=(1,))
+        )
         for at_speeds in pool.map(_features_of, jobs, chunksize=16):
             for speed, features in zip(stems, at_speeds, strict=True):
                 files[speed].write(features.tobytes())
                 starts[speed].append(starts[speed][-1] + len(features))
     for speed, stem in stems.items():
-        parts[speed].replace(stem.with_suffix(".memmap"))
-        np.save(_starts_path(stem), np.asarray(starts[speed], dtype=np.int64))
+        with taking_place_of(_starts_path(stem)) as part, part.open("xb") as file:
+            np.save(file, np.asarray(starts[speed], dtype=np.int64))
 
 
 def _opened(found: Sequence[Utterance], config: FeatureConfig, stem: Path) -> FeatureCache:

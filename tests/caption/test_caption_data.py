@@ -97,7 +97,27 @@ def test_caches_are_made_once_and_used_again(photographs: list[Photograph], tmp_
     np.testing.assert_allclose(mirrored, expected.numpy()[:, [1, 0, 3, 2]], rtol=1e-3)
     grids(2.0)
     assert len(calls) == 3
-    assert not list((tmp_path / "cache").glob("*.part"))
+    assert not list((tmp_path / "cache").glob(".*"))
+
+
+def test_two_trainings_may_fill_one_cache_at_the_same_time(
+    photographs: list[Photograph], tmp_path: Path
+) -> None:
+    cache, weights = tmp_path / "cache", {"weight": torch.zeros(1)}
+    pictures = cache_pictures(photographs, cache)
+
+    def mean(batch: Tensor) -> Tensor:
+        return batch.float().mean(dim=(2, 3))[:, None]
+
+    def while_another_begins_and_ends(batch: Tensor) -> Tensor:
+        if len(batch) > 1:
+            others.append(cache_grids(mean, weights, photographs, pictures, cache))
+        return mean(batch)
+
+    others: list[np.ndarray] = []
+    own = cache_grids(while_another_begins_and_ends, weights, photographs, pictures, cache)
+    np.testing.assert_array_equal(own, others[0])
+    assert own.any() and len(list(cache.iterdir())) == 2
 
 
 def test_pictures_that_are_decoded_when_asked_for_are_those_of_the_cache(

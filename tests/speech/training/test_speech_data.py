@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import wave
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,14 @@ def test_features_are_computed_once_and_then_opened(found: list[Utterance], tmp_
     assert np.array_equal(same.features(2), first.features(2))
     (alone,) = cache_features(found, FeatureConfig(), tmp_path / "other", (1.1,), processes=1)
     assert np.array_equal(fast.features(1), alone.features(1))
+
+
+def test_two_trainings_may_fill_one_cache_at_the_same_time(found: list[Utterance], tmp_path: Path) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        one, other = pool.map(lambda _: cache_features(found, FeatureConfig(), tmp_path, processes=1), "12")
+    assert one[0].lengths.tolist() == other[0].lengths.tolist() == [31, 51, 71, 91]
+    assert np.array_equal(one[0].features(2), other[0].features(2))
+    assert len([path for path in tmp_path.iterdir() if path.is_file()]) == 2
 
 
 def test_a_cache_is_that_of_these_files_as_they_are_and_of_no_others_of_their_names(
