@@ -15,7 +15,8 @@ from speech import DecodingOptions, Recognizer
 from speech.language.ngram import NgramModel
 from speech.pool import SegmentFeatures
 from speech.search.decoding import least_wrong
-from speech.search.phones import PhoneListener, texts_log_probs
+from speech.search.phones import PhoneListener
+from speech.search.text_probs import texts_log_probs
 from speech.search.word_search import TextHypothesis
 from speech.sound.audio import SAMPLE_RATE, load_audio
 
