@@ -122,6 +122,8 @@ class TrainOptions:
         phone_weight: share of the lower answer, in phones or letters, in the loss.
         consistency: if not 0, each utterance is in its batch twice, varied in two ways, and this is the share
             in the loss of how unlike the two answers are.
+        mmi: if not 0, the right text should be likelier than others, not only likely, and this is the weight
+            in the loss of all texts together, each as probable as bigrams of the training texts say.
         risk: if not 0, the network also learns from texts that are drawn from its own answers, and this is
             the weight in the loss of the words that are wrong in them.
         subwords: symbols of the network, learned from the training texts unless --init has as many (as in
@@ -162,6 +164,7 @@ class TrainOptions:
     muon: bool = False
     phone_weight: float = 0.4
     consistency: float = 0.0
+    mmi: float = 0.0
     risk: float = 0.0
     subwords: int | None = None
     hidden_size: int | None = None
@@ -191,6 +194,7 @@ class TrainOptions:
             weight_decay=(0.0, 10.0),
             phone_weight=(0.0, 1.0),
             consistency=(0.0, 100.0),
+            mmi=(0.0, 1.0),
             risk=(0.0, 1000.0),
             subwords=(55, 32_767),  # the blank, and each letter within and at the end of a word
             hidden_size=(1, 16_384),

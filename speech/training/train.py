@@ -42,6 +42,7 @@ from speech.training.data import (
 )
 from speech.training.pronunciations import PHONES, read_pronunciations
 from speech.training.risk import expected_errors
+from speech.training.rivals import Bigrams, count_bigrams, rival_loss
 from speech.training.splicing import Splicer
 
 # Symbols that a new network writes, and the options that decide its shape besides.
@@ -57,11 +58,13 @@ class SpeechModule(TrainingModule[SpeechNetwork]):
         network: SpeechNetwork,
         dev: dict[str, FeatureCache],
         options: TrainOptions,
+        bigrams: tuple[Bigrams, Bigrams] | None = None,
     ) -> None:
         super().__init__(network, options.learning_rate, options.warmup, options.weight_decay)
         self.dev = dev
         self.options = options
         self.subwords = Subwords(network.config.symbols)
+        self.bigrams = bigrams
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The recurrent layers learn with Muon if the options say so."""
@@ -78,6 +81,14 @@ class SpeechModule(TrainingModule[SpeechNetwork]):
         if weight := self.options.consistency:
             subwords = subwords + weight * consistency_loss(log_probs, steps, batch.target_lengths)
             phones = phones + weight * consistency_loss(phone_log_probs, lower_steps, batch.phone_lengths)
+        if weight := self.options.mmi:
+            assert self.bigrams is not None
+            of_subwords, of_phones = self.bigrams
+            rivals = rival_loss(log_probs, steps, batch.target_lengths, of_subwords)
+            phone_rivals = rival_loss(phone_log_probs, lower_steps, batch.phone_lengths, of_phones)
+            self.log_dict({"rivals": rivals, "phone_rivals": phone_rivals}, batch_size=len(batch.lengths))
+            subwords = subwords + weight * rivals
+            phones = phones + weight * phone_rivals
         if weight := self.options.risk:
             risk, wrong = expected_errors(
                 log_probs, steps, batch.targets, batch.target_lengths, self.subwords
@@ -154,11 +165,13 @@ def _prepare(
         config.features.hop_seconds,
         options.splice,
     )
+    encode = Subwords(config.symbols).encode
+    pronounce = partial(phones_of, phones=config.phones, pronunciations=pronunciations)
     training_set = TrainingSet(
         caches,
         config.features,
-        Subwords(config.symbols).encode,
-        lambda text: phones_of(text, config.phones, pronunciations),
+        encode,
+        pronounce,
         batch_frames,
         Augmentation(masked=options.masked),
         short_first=options.init is None,
@@ -169,7 +182,14 @@ def _prepare(
     )
     dev = {name: cache_features(found, config.features, options.cache)[0] for name, found in dev_sets.items()}
     batches = ResumableBatches(training_set.plan, training_set.collate, options.seed)
-    return SpeechModule(network, dev, options), batches, record
+    bigrams = None
+    if options.mmi:
+        texts = [utterance.text for utterance in together]
+        bigrams = (
+            count_bigrams(map(encode, texts), len(config.symbols)),
+            count_bigrams(map(pronounce, texts), len(config.phones)),
+        )
+    return SpeechModule(network, dev, options, bigrams), batches, record
 
 
 def _dev_sets(paths: Sequence[Path]) -> dict[str, list[Utterance]]:
