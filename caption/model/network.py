@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from caption.model.concepts import Beliefs, Concepts
 from caption.model.encoder import Encoder, EncoderConfig
 from caption.model.text import SPECIAL, START, UNKNOWN
-from common.core.quantized import Packed
+from common.core.quantized import Packed, fast_tanh
 from common.core.recurrent import RecurrentConfig, RecurrentStack, State
 from common.errors import InputError
 from common.models.fields import check
@@ -300,7 +300,7 @@ class Decoder(nn.Module):
         attention = state.attention.view(len(keys), -1, keys.shape[1])  # (pictures, captions, positions)
         if self.config.attention:
             query = self._linear(self.to_query, state.state[0][-1]).view(len(keys), -1, 1, keys.shape[2])
-            energies = self.to_weight((keys.unsqueeze(1) + query).tanh_()).squeeze(-1)
+            energies = self.to_weight(fast_tanh(keys.unsqueeze(1) + query)).squeeze(-1)
             attention = energies.softmax(dim=-1)
         context = torch.bmm(attention.to(values.dtype), values).flatten(0, 1)  # (captions, context_size)
         attention = attention.flatten(0, 1)
@@ -327,7 +327,7 @@ class Decoder(nn.Module):
 
     def score(self, found: Tensor) -> Tensor:
         """(..., hidden_size + context_size) -> logits (..., words): how well each word's vector fits."""
-        wanted = torch.tanh(self._linear(self.to_output, self.dropout(found)))
+        wanted = fast_tanh(self._linear(self.to_output, self.dropout(found)))
         wanted = self.dropout(wanted) * _SHARPNESS
         packed = self._packed.get(self.embedding)
         return packed(wanted) if packed else F.linear(wanted, self.embedding.weight, self.output_bias)

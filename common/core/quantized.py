@@ -1,6 +1,7 @@
-"""Products in fewer bits: several times faster.
+"""What is computed several times faster than PyTorch's own layers do it, where nothing is learned.
 
-In 8 bits where a few vectors meet a large matrix, as in single steps; in bfloat16 where whole sequences do.
+Products in 8 bits where a few vectors meet a large matrix, as in single steps; in bfloat16 where whole
+sequences do; and the hyperbolic tangent.
 """
 
 from __future__ import annotations
@@ -28,6 +29,17 @@ def multiplies_bfloat16_faster(device: torch.device) -> bool:
     if not (there.get("amx_bf16", False) or there.get("avx512_bf16", False)):
         return False
     return can_compute_in_bfloat16("lstm", device.type)
+
+
+def fast_tanh(x: Tensor) -> Tensor:
+    """The hyperbolic tangent by way of the sigmoid, of which PyTorch computes five to ten in the same time.
+
+    2 sigmoid(2 x) - 1, two ten-millionths off at most. Where something learns it is PyTorch's own, which
+    needs less memory to go back by.
+    """
+    if torch.is_grad_enabled() and x.requires_grad:
+        return x.tanh()
+    return (2.0 * x).sigmoid_().mul_(2.0).sub_(1.0)
 
 
 @functools.cache
@@ -93,12 +105,17 @@ class Packed:
         self._span = torch.zeros(1, weights.shape[1])
         self._span[0, 0], self._span[0, -1] = 1.0, -1.0
 
-    def __call__(self, vectors: Tensor) -> Tensor:
-        """(..., inputs) times the weights, plus bias: (..., outputs), each vector as if it were alone."""
+    def __call__(self, vectors: Tensor, bias: Tensor | None = None) -> Tensor:
+        """(..., inputs) times the weights, plus bias: (..., outputs), each vector as if it were alone.
+
+        Args:
+            vectors: (..., inputs), any number.
+            bias: in place of the layer's own: (outputs,), or (vectors, outputs).
+        """
         if vectors.ndim != 2:
-            return self(vectors.flatten(0, -2)).unflatten(0, vectors.shape[:-1])
+            return self(vectors.flatten(0, -2), bias).unflatten(0, vectors.shape[:-1])
         highest = vectors.abs().amax(dim=1, keepdim=True).clamp_min(1e-30)
         spread = torch.cat([vectors / highest, self._span])
         # The reduced range keeps processors without the newest instructions from overflowing.
         product = torch.ops.quantized.linear_dynamic(spread, self._packed, reduce_range=True)[:-1]
-        return torch.addcmul(self.bias, product, highest)
+        return torch.addcmul(self.bias if bias is None else bias, product, highest)

@@ -15,7 +15,7 @@ from typing import Literal, cast, get_args
 import torch
 from torch import Tensor, nn
 
-from common.core.quantized import Packed
+from common.core.quantized import Packed, fast_tanh
 
 Cell = Literal["rnn_tanh", "rnn_relu", "lstm", "gru"]
 Normalization = Literal["none", "layer"]
@@ -307,7 +307,9 @@ class _Direction(nn.Module):
         """
         if self._packed is not None:
             of_input, of_hidden = self._packed
-            return _gated(self.cell, of_input(x), of_hidden(state[0]), state)
+            if self.cell == "gru":
+                return (_gru_after(of_input(x), of_hidden(state[0]), state[0]),)
+            return _after(self.cell, of_hidden(state[0], bias=of_input(x)), state)
         cell = getattr(torch, f"{self.cell}_cell")
         weights = [self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh]
         if self.cell == "lstm":
@@ -317,7 +319,9 @@ class _Direction(nn.Module):
 
     def pack(self) -> None:
         """Let `step` multiply in 8 bits from now on."""
-        self._packed = Packed(self.weight_ih, self.bias_ih), Packed(self.weight_hh, self.bias_hh)
+        # A GRU alone treats what input and hidden vector bring differently: both have their own bias.
+        of_input = self.bias_ih if self.cell == "gru" else self.bias_ih + self.bias_hh
+        self._packed = Packed(self.weight_ih, of_input), Packed(self.weight_hh, self.bias_hh)
 
     def _freeze_column(self) -> Tensor:
         """(4 * hidden, 1): shuts the input gate, opens the forget gate, leaves the other two alone."""
@@ -327,21 +331,22 @@ class _Direction(nn.Module):
         return column.view(-1, 1)
 
 
-def _gated(cell: Cell, from_input: Tensor, from_hidden: Tensor, state: State) -> State:
-    """The state after a step, given what input and hidden vector bring: (batch, gates * hidden) each."""
-    if cell == "rnn_tanh":
-        return ((from_input + from_hidden).tanh(),)
-    if cell == "rnn_relu":
-        return ((from_input + from_hidden).relu(),)
-    if cell == "gru":
-        reset_in, update_in, new_in = from_input.chunk(3, dim=1)
-        reset_hidden, update_hidden, new_hidden = from_hidden.chunk(3, dim=1)
-        update = (update_in + update_hidden).sigmoid()
-        new = (new_in + (reset_in + reset_hidden).sigmoid() * new_hidden).tanh()
-        return (torch.lerp(new, state[0], update),)
-    enter, forget, new, leave = (from_input + from_hidden).chunk(4, dim=1)
-    memory = forget.sigmoid() * state[1] + enter.sigmoid() * new.tanh()
-    return leave.sigmoid() * memory.tanh(), memory
+def _after(cell: Cell, total: Tensor, state: State) -> State:
+    """The state after a step, given what input and hidden vector bring together: (batch, gates * hidden)."""
+    if cell == "lstm":
+        enter, forget, new, leave = total.chunk(4, dim=1)
+        memory = forget.sigmoid() * state[1] + enter.sigmoid() * fast_tanh(new)
+        return leave.sigmoid() * fast_tanh(memory), memory
+    return (fast_tanh(total) if cell == "rnn_tanh" else total.relu(),)
+
+
+def _gru_after(from_input: Tensor, from_hidden: Tensor, before: Tensor) -> Tensor:
+    """The hidden vector after a step of a GRU, which resets what the hidden vector brings, not the input."""
+    reset_in, update_in, new_in = from_input.chunk(3, dim=1)
+    reset_hidden, update_hidden, new_hidden = from_hidden.chunk(3, dim=1)
+    update = (update_in + update_hidden).sigmoid()
+    new = fast_tanh(new_in + (reset_in + reset_hidden).sigmoid() * new_hidden)
+    return torch.lerp(new, before, update)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from common.core.quantized import Packed
 from common.core.recurrent import RecurrentConfig, RecurrentStack, State
 
 
@@ -36,6 +37,7 @@ class Aligned(nn.Module):
         super().__init__()
         self.stack = RecurrentStack(config)
         self.output = nn.Linear(config.output_size, outputs)
+        self._packed: Packed | None = None
 
     def forward(
         self,
@@ -61,7 +63,12 @@ class Aligned(nn.Module):
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         """Read one vector a sequence: (batch, input_size) -> logits (batch, outputs) and the new state."""
         hidden, state = self.stack.step(x, state)
-        return self.output(hidden), state
+        return (self._packed or self.output)(hidden), state
+
+    def step_in_8_bits(self) -> None:
+        """Let every later `step` multiply in 8 bits; see `RecurrentStack.step_in_8_bits`."""
+        self.stack.step_in_8_bits()
+        self._packed = Packed(self.output.weight, self.output.bias)
 
 
 class ToVector(nn.Module):

@@ -154,7 +154,7 @@ class LanguageModel:
         self.frequent = network.config.frequent or len(self.vocabulary)
         self._in_8_bits = in_8_bits and can_multiply_in_8_bits(network.bias.device)
         if self._in_8_bits:
-            network.aligned.stack.step_in_8_bits()
+            network.aligned.step_in_8_bits()
         self.end, self.unknown = END, UNKNOWN
         self.unknown_share = -float(torch.tensor(max(1, network.config.unknown_words)).log())
         self.numbers = {word: number for number, word in enumerate(self.vocabulary)}

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from common.core.quantized import can_multiply_in_8_bits
 from common.core.recurrent import RecurrentConfig
 from common.core.search import BeamOptions, beam_search
 from common.core.topologies import Aligned, EncoderDecoder, FromVector, ToVector
@@ -149,3 +150,18 @@ def test_padding_never_reaches_a_vector() -> None:
 def test_what_speaks_reads_in_one_direction() -> None:
     with pytest.raises(ValueError, match="both directions"):
         FromVector(RecurrentConfig(4, 5, bidirectional=True), 3, 6)
+
+
+@pytest.mark.skipif(
+    not can_multiply_in_8_bits(torch.device("cpu")), reason="PyTorch has no products in 8 bits here"
+)
+def test_an_aligned_network_steps_in_8_bits_to_its_output() -> None:
+    torch.manual_seed(6)
+    network = Aligned(RecurrentConfig(8, 30, "lstm"), outputs=5).eval()
+    x, state = torch.randn(4, 8), network.stack.init_state(4)
+    with torch.no_grad():
+        exact, _ = network.step(x, state)
+        network.step_in_8_bits()
+        quick, _ = network.step(x, state)
+        assert not torch.equal(quick, network.output(network.stack.step(x, state)[0]))
+    torch.testing.assert_close(quick, exact, atol=0.03, rtol=0.0)
