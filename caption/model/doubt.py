@@ -25,11 +25,15 @@ def says_less(text: str, confidence: float, noun: str, probability: float, doubt
         probability: how much.
         doubt: a caption with less confidence is doubted.
     """
-    if confidence >= doubt or probability < _SURE:
+    if confidence >= doubt or probability < _SURE or is_named(noun, text):
         return None
-    if set(tokenize(noun)) & set(tokenize(text)):
-        return None  # it is in the caption already
     return f"a photograph of {with_article(noun)}"
+
+
+def is_named(noun: str, caption: str) -> bool:
+    """Whether a word of the noun is in the caption, one or several of it."""
+    said = set(tokenize(caption))
+    return any(said & {word, f"{word}s", f"{word}es", word.removesuffix("s")} for word in tokenize(noun))
 
 
 def with_article(noun: str) -> str:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import torch
 
-from caption.model.doubt import with_article
+from caption.model.doubt import is_named, with_article
 from caption.model.network import Decoder, DecoderState, Scene
-from caption.model.text import END, START, UNKNOWN, Vocabulary, tokenize
+from caption.model.text import END, START, UNKNOWN, Vocabulary
 from common.core.search import BeamOptions, Hypothesis, beam_search
 
 # Nouns that are less probable are not looked into: hardly one of them gets into a caption.
@@ -86,12 +86,6 @@ def insisted(
         if named is not None:
             captions[wish.picture] = [named, *found[wish.picture]][: len(found[wish.picture])]
     return captions
-
-
-def is_named(noun: str, caption: str) -> bool:
-    """Whether a word of the noun is in the caption, one or several of it."""
-    said = set(tokenize(caption))
-    return any(said & {word, f"{word}s", f"{word}es", word.removesuffix("s")} for word in tokenize(noun))
 
 
 def naming(

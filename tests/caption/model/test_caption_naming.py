@@ -8,7 +8,7 @@ import pytest
 import torch
 from networks import tiny_caption_config
 
-from caption.model.naming import Wish, insisted, is_named, naming
+from caption.model.naming import Wish, insisted, naming
 from caption.model.network import Decoder, Scene
 from caption.model.text import END, SPECIAL, START, Vocabulary
 from common.core.search import BeamOptions, Hypothesis
@@ -149,17 +149,3 @@ def test_only_sure_nouns_that_are_missing_and_known_come_first_and_only_if_likel
     assert said("dog", 0.9, 0.0) == as_before  # less likely than the best
     place = said("cups", 0.9, 1e3)[0]
     assert place[place.index(CUPS) - 1] not in (A, AN) or place[0] == CUPS
-
-
-@pytest.mark.parametrize(
-    ("noun", "caption", "named"),
-    [
-        ("dog", "two dogs run", True),
-        ("hot dog", "a dog runs", True),
-        ("skis", "a man on a ski", True),
-        ("cat", "a dog runs", False),
-        ("box", "three boxes", True),
-    ],
-)
-def test_one_thing_or_several_are_named(noun: str, caption: str, named: bool) -> None:
-    assert is_named(noun, caption) is named
