@@ -34,7 +34,7 @@ OUTPUT_HELP = (
 
 
 # Of a recording with a lower mean confidence, the text is probably wrong.
-LEAST_CONFIDENCE = 0.45
+LEAST_CONFIDENCE = 0.3
 
 # A text with a lower score does not belong to the recording, or only in part.
 LEAST_SCORE = 0.4

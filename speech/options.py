@@ -44,16 +44,16 @@ class DecodingOptions:
         grammar: file of phrases, one a line, of which one is said; nothing else can come out.
     """
 
-    beam: int = 80
-    beam_margin: float = 7.0
-    min_prob: float = 1e-2
+    beam: int = 64
+    beam_margin: float = 6.0
+    min_prob: float = 3e-3
     words: bool = True
     temperature: float = 1.2
     prior_weight: float = 0.3
-    lm_weight: float = 0.65
+    lm_weight: float = 0.8
     judge_share: float = 0.7
-    phone_share: float = 0.4
-    word_bonus: float = 1.5
+    phone_share: float = 0.5
+    word_bonus: float = 1.0
     open_vocabulary: bool = True
     unknown_letter_penalty: float = 2.5
     hotwords: tuple[str, ...] = ()

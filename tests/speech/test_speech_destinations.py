@@ -119,7 +119,7 @@ def test_other_options_and_another_model_make_a_transcript_again(folder: Path) -
     (job,) = planned("talk.opus --output out")
     assert job.done
     for change, said in [
-        ("--beam 1", "is done again with beam 1 in place of 80"),
+        ("--beam 1", "is done again with beam 1 in place of 64"),
         ("--hotword Zoe", "is done again with hotwords ('Zoe',) in place of ()"),
         ("--exact", "is done again with exact True in place of False"),
     ]:

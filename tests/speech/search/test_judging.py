@@ -29,7 +29,9 @@ from speech.search.judging import RecurrentReader, TextJudge
 from speech.search.word_search import TextHypothesis, WordSearch
 
 # The network is sure of nothing: the language models decide.
-CLOSED = DecodingOptions(beam=16, open_vocabulary=False, word_bonus=12.0, lm_weight=2.0, min_prob=0.0)
+CLOSED = DecodingOptions(
+    beam=16, beam_margin=7.0, open_vocabulary=False, word_bonus=12.0, lm_weight=2.0, min_prob=0.0
+)
 WORDS = ("the", "cat", "dog", "don't", "sat", "on", "mat")
 TEXTS = (
     "the cat sat on the mat",

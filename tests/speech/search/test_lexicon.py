@@ -320,7 +320,7 @@ def test_the_language_model_decides_between_words_that_sound_alike() -> None:
     log_probs = torch.full((3, len(SUBWORDS)), 1e-3).log()
     log_probs[[0, 2], BLANK] = log_probs[1, a] = log_probs[1, b] = math.log(0.5)
     model = BigramModel()
-    options = DecodingOptions(beam=16, open_vocabulary=False)
+    options = DecodingOptions(beam=16, min_prob=0.01, open_vocabulary=False)
     found = as_scores(decoder_of(options, model)(log_probs))
     expected = options.lm_weight * (model.score(["a"]) - model.score(["b"]))
     assert found[a] - found[b] == pytest.approx(expected, abs=1e-3)
