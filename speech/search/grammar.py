@@ -15,7 +15,7 @@ from speech.model.subwords import Subwords
 from speech.model.text import normalize
 from speech.search.text_probs import texts_log_probs
 
-_AT_ONCE = 256  # phrases that are scored together: some 10 MB for ten seconds
+_AT_ONCE = 256  # phrases that are scored together: what is kept of them stays in the processor's cache
 
 
 def read_grammar(path: Path) -> tuple[str, ...]:

@@ -68,11 +68,12 @@ def text_log_prob(log_probs: Tensor, steps: Tensor, bigrams: Bigrams) -> Tensor:
     Args:
         log_probs: (batch, steps, symbols), blank first.
         steps: (batch,) steps of each utterance, at least 1.
-        bigrams: of the symbols, on the same device.
+        bigrams: of the symbols, on any device.
 
     Returns:
         (batch,) in nats. A text counts as often as CTC's paths say it; the bigrams are asked once a symbol.
     """
+    bigrams = bigrams.to(log_probs.device)
     with torch.autocast(log_probs.device.type, enabled=False):
         probs = log_probs.float().exp()
         again = bigrams.transitions.diagonal()

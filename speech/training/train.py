@@ -81,14 +81,13 @@ class SpeechModule(TrainingModule[SpeechNetwork]):
         if weight := self.options.consistency:
             subwords = subwords + weight * consistency_loss(log_probs, steps, batch.target_lengths)
             phones = phones + weight * consistency_loss(phone_log_probs, lower_steps, batch.phone_lengths)
-        if weight := self.options.mmi:
-            assert self.bigrams is not None
+        if self.bigrams is not None:
             of_subwords, of_phones = self.bigrams
             rivals = rival_loss(log_probs, steps, batch.target_lengths, of_subwords)
             phone_rivals = rival_loss(phone_log_probs, lower_steps, batch.phone_lengths, of_phones)
             self.log_dict({"rivals": rivals, "phone_rivals": phone_rivals}, batch_size=len(batch.lengths))
-            subwords = subwords + weight * rivals
-            phones = phones + weight * phone_rivals
+            subwords = subwords + self.options.mmi * rivals
+            phones = phones + self.options.mmi * phone_rivals
         if weight := self.options.risk:
             risk, wrong = expected_errors(
                 log_probs, steps, batch.targets, batch.target_lengths, self.subwords
